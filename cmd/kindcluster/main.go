@@ -1,0 +1,82 @@
+// kindcluster is what the cluster component's command runs: it makes and
+// removes one kind cluster, safely to repeat. No shell is between Pulumi and
+// it. The kubeconfig goes to standard output, progress to standard error.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"k8sbootcamp/internal/kindcluster"
+
+	kindcmd "sigs.k8s.io/kind/pkg/cmd"
+)
+
+const usage = `usage: go tool kindcluster claim | create | kubeconfig | delete
+  claim       print a new claim, the mark of one stack
+  create      make $BOOTCAMP_CLUSTER exist (kind's configuration on standard input), print its kubeconfig
+  kubeconfig  print the kubeconfig of $BOOTCAMP_CLUSTER
+  delete      remove $BOOTCAMP_CLUSTER if it bears $BOOTCAMP_CLAIM
+`
+
+func main() {
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	exitWith(ctx, os.Getppid())
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// exitWith ends the process on a signal, and once its parent is gone (a killed
+// `go tool` tells its child nothing). What is half-built then, the next run
+// takes over: it knows it by the claim.
+func exitWith(ctx context.Context, parent int) {
+	go func() {
+		for os.Getppid() == parent && ctx.Err() == nil {
+			time.Sleep(200 * time.Millisecond)
+		}
+		fmt.Fprintln(os.Stderr, "cancelled")
+		os.Exit(130)
+	}()
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New(usage)
+	}
+	if args[0] == "claim" {
+		fmt.Println(kindcluster.NewClaim())
+		return nil
+	}
+	m := &kindcluster.Manager{Engine: kindcluster.NewDocker(kindcmd.NewLogger()), Log: os.Stderr}
+	c := kindcluster.Cluster{Name: os.Getenv(kindcluster.EnvName), Claim: os.Getenv(kindcluster.EnvClaim)}
+	if c.Claim == "" { // the claim's own delete: Pulumi hands it what create printed
+		c.Claim = os.Getenv("PULUMI_COMMAND_STDOUT")
+	}
+	var out string
+	var err error
+	switch args[0] {
+	case "create":
+		var config []byte
+		if config, err = io.ReadAll(os.Stdin); err == nil {
+			out, err = m.Ensure(ctx, c, config)
+		}
+	case "kubeconfig":
+		out, err = m.Kubeconfig(ctx, c)
+	case "delete":
+		err = m.Delete(ctx, c)
+	default:
+		err = fmt.Errorf("unknown command %q\n%s", args[0], usage)
+	}
+	if err == nil {
+		fmt.Print(out)
+	}
+	return err
+}

@@ -1,0 +1,174 @@
+// Package echo is the course's sample application and its Service (chapters
+// 3-2 and 3-3).
+package echo
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apps/v1"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"k8sbootcamp/components/editions"
+	"k8sbootcamp/components/kube"
+)
+
+// Type is the type token of the application.
+const Type = "bootcamp:echo:Echo"
+
+// The course's names and ports.
+const (
+	App           = "bootcamp"
+	ContainerName = "bootcamp-app"
+	ServiceName   = "bootcamp-svc"
+	ContainerPort = 8080
+	ServicePort   = 80
+)
+
+var size = kube.Size{CPU: "10m", Memory: "32Mi", CPULimit: "200m", MemoryLimit: "128Mi"}
+
+// Args describe the application.
+type Args struct {
+	Namespace      string
+	Replicas       int           // 0 to 100
+	Image          string        // answers HTTP on 8080
+	ServiceType    string        // ClusterIP, NodePort or LoadBalancer
+	NodePort       int           // with NodePort: 30000 to 32767
+	RolloutTimeout time.Duration // for the pods to be ready
+	// AwaitLoadBalancer tells that the cluster gives load balancers, so the
+	// Service waits for its address (at most RolloutTimeout).
+	AwaitLoadBalancer bool
+}
+
+// Validate reports every argument that cannot be used.
+func (a *Args) Validate() error {
+	var errs []error
+	if a.Namespace == "" {
+		errs = append(errs, errors.New("namespace is empty"))
+	}
+	if a.Replicas < 0 || a.Replicas > 100 {
+		errs = append(errs, fmt.Errorf("replicas %d: allowed are 0 to 100", a.Replicas))
+	}
+	if err := editions.CheckImage(a.Image); err != nil {
+		errs = append(errs, fmt.Errorf("image %q: %w", a.Image, err))
+	}
+	switch a.ServiceType {
+	case "ClusterIP", "LoadBalancer":
+	case "NodePort":
+		if a.NodePort < 30000 || a.NodePort > 32767 {
+			errs = append(errs, fmt.Errorf("node port %d: allowed are 30000 to 32767", a.NodePort))
+		}
+	default:
+		errs = append(errs, fmt.Errorf("service type %q: allowed are ClusterIP, NodePort and LoadBalancer", a.ServiceType))
+	}
+	if a.RolloutTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("rollout timeout %s: it must be positive", a.RolloutTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// Echo is the application: a Deployment and its Service.
+type Echo struct {
+	pulumi.ResourceState
+
+	// ProxyPath is the API server's path to the application, as the course's
+	// `kubectl proxy` uses it.
+	ProxyPath pulumi.StringOutput `pulumi:"proxyPath"`
+	// Address is the load balancer's IP address or host name, else empty.
+	Address pulumi.StringOutput `pulumi:"address"`
+}
+
+// New registers the application.
+func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Echo, error) {
+	if args == nil {
+		return nil, errors.New("echo.New: args are nil")
+	}
+	if err := args.Validate(); err != nil {
+		return nil, fmt.Errorf("echo.New %s: %w", name, err)
+	}
+	e := &Echo{}
+	if err := ctx.RegisterComponentResource(Type, name, e, opts...); err != nil {
+		return nil, err
+	}
+
+	container := &corev1.ContainerArgs{
+		Name:  pulumi.String(ContainerName),
+		Image: pulumi.String(args.Image),
+		Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
+			Name: pulumi.String("http"), ContainerPort: pulumi.Int(ContainerPort), Protocol: pulumi.String("TCP"),
+		}},
+		Resources:      size.Resources(),
+		ReadinessProbe: kube.HTTPReady("/", "http"),
+	}
+	if a := editions.EchoArgs(args.Image); a != nil {
+		container.Args = pulumi.ToStringArray(a)
+	}
+	_, err := appsv1.NewDeployment(ctx, name, &appsv1.DeploymentArgs{
+		Metadata: kube.Meta(args.Namespace, App, App),
+		Spec: &appsv1.DeploymentSpecArgs{
+			Replicas: pulumi.Int(args.Replicas),
+			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(App)},
+			Template: &corev1.PodTemplateSpecArgs{
+				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(App)},
+				Spec: &corev1.PodSpecArgs{
+					Containers:                   corev1.ContainerArray{container},
+					RestartPolicy:                pulumi.String("Always"),
+					AutomountServiceAccountToken: pulumi.Bool(false), // it never calls the API
+				},
+			},
+		},
+	}, pulumi.Parent(e), kube.RolloutTimeouts(args.RolloutTimeout))
+	if err != nil {
+		return nil, err
+	}
+
+	svc, err := newService(ctx, name, args, pulumi.Parent(e))
+	if err != nil {
+		return nil, err
+	}
+	e.ProxyPath = pulumi.Sprintf("/api/v1/namespaces/%s/services/%s/proxy/", args.Namespace, ServiceName)
+	e.Address = svc.Status.ApplyT(address).(pulumi.StringOutput)
+	return e, ctx.RegisterResourceOutputs(e, pulumi.Map{"proxyPath": e.ProxyPath, "address": e.Address})
+}
+
+func newService(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*corev1.Service, error) {
+	port := &corev1.ServicePortArgs{
+		Port: pulumi.Int(ServicePort), Protocol: pulumi.String("TCP"), TargetPort: pulumi.Int(ContainerPort),
+	}
+	if args.ServiceType == "NodePort" {
+		port.NodePort = pulumi.Int(args.NodePort)
+	}
+	meta := kube.Meta(args.Namespace, ServiceName, App)
+	if args.ServiceType != "LoadBalancer" || !args.AwaitLoadBalancer {
+		// The Deployment has waited for ready pods already; a second wait here
+		// costs ten seconds, or, for an address that nothing gives, ten minutes.
+		meta.Annotations = pulumi.StringMap{kube.SkipAwait: pulumi.String("true")}
+	}
+	return corev1.NewService(ctx, name, &corev1.ServiceArgs{
+		Metadata: meta,
+		Spec: &corev1.ServiceSpecArgs{
+			Type:     pulumi.String(args.ServiceType),
+			Ports:    corev1.ServicePortArray{port},
+			Selector: kube.Selector(App),
+		},
+	}, append(opts, kube.RolloutTimeouts(args.RolloutTimeout))...)
+}
+
+// address picks the load balancer's first address from a Service's status.
+func address(s *corev1.ServiceStatus) string {
+	if s == nil || s.LoadBalancer == nil {
+		return ""
+	}
+	for _, in := range s.LoadBalancer.Ingress {
+		switch {
+		case in.Ip != nil && *in.Ip != "":
+			return *in.Ip
+		case in.Hostname != nil && *in.Hostname != "":
+			return *in.Hostname
+		}
+	}
+	return ""
+}

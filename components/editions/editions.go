@@ -1,0 +1,87 @@
+// Package editions holds the sets of container images that fit together. An
+// edition is a set, since the node image's container runtime decides which
+// images run: the course's echoserver is a schema 1 image, which containerd 2.1
+// and later (kind node images since about Kubernetes 1.34) refuse.
+package editions
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/distribution/reference"
+	"sigs.k8s.io/kind/pkg/apis/config/defaults"
+)
+
+// Name is the name of an edition.
+type Name string
+
+// The editions.
+const (
+	Course  Name = "course"  // the text's own images
+	Current Name = "current" // images that are supported today
+)
+
+// Names are all editions, the default first.
+var Names = []Name{Course, Current}
+
+// Images are full image references, each with a tag or a digest.
+type Images struct {
+	Node         string // kind node image
+	Echo         string
+	Prometheus   string
+	NodeExporter string
+}
+
+// Of returns the images of an edition.
+func Of(n Name) (Images, error) {
+	switch n {
+	case Course: // course, chapters 0-3, 3-2, 4-1, 4-3
+		return Images{
+			Node:         "kindest/node:v1.24.0@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e",
+			Echo:         "registry.k8s.io/echoserver:1.4",
+			Prometheus:   "prom/prometheus:v2.33.3",
+			NodeExporter: "prom/node-exporter:v1.3.1",
+		}, nil
+	case Current:
+		return Images{
+			Node:         defaults.Image, // the one that the pinned kind was released with
+			Echo:         "registry.k8s.io/e2e-test-images/agnhost:2.63.0",
+			Prometheus:   "prom/prometheus:v3.13.2",
+			NodeExporter: "prom/node-exporter:v1.12.1",
+		}, nil
+	}
+	return Images{}, fmt.Errorf("unknown edition %q", n)
+}
+
+// EchoArgs returns the arguments that make an image answer HTTP on 8080.
+// agnhost is a tool of many commands and needs one named; any other image is
+// taken to serve by itself, as the course's echoserver does.
+func EchoArgs(image string) []string {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err == nil && path.Base(named.Name()) == "agnhost" {
+		return []string{"netexec", "--http-port=8080"}
+	}
+	return nil
+}
+
+// CheckImage returns an error unless the image is a reference that names one
+// version: by a digest, or by a tag other than latest.
+func CheckImage(image string) error {
+	ref, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return err
+	}
+	if _, ok := ref.(reference.Digested); ok {
+		return nil
+	}
+	tagged, ok := ref.(reference.Tagged)
+	if !ok {
+		return errors.New("it has neither a tag nor a digest")
+	}
+	if strings.EqualFold(tagged.Tag(), "latest") {
+		return errors.New("its tag is latest, which is another image tomorrow")
+	}
+	return nil
+}

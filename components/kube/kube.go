@@ -1,0 +1,64 @@
+// Package kube holds what every in-cluster object of the lab has in common:
+// labels, metadata, sizes and waits.
+package kube
+
+import (
+	"time"
+
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// SkipAwait is the annotation that tells the Kubernetes plugin not to wait for
+// an object to be ready.
+const SkipAwait = "pulumi.com/skipAwait"
+
+// Selector is the course's own label, and nothing else: a selector cannot
+// change, so it holds no version.
+func Selector(app string) pulumi.StringMap { return pulumi.StringMap{"app": pulumi.String(app)} }
+
+// Labels are the course's label and the common ones of Kubernetes
+// (kubernetes.io/docs/concepts/overview/working-with-objects/common-labels).
+func Labels(app string) pulumi.StringMap {
+	return pulumi.StringMap{
+		"app":                          pulumi.String(app),
+		"app.kubernetes.io/name":       pulumi.String(app),
+		"app.kubernetes.io/part-of":    pulumi.String("bootcamp"),
+		"app.kubernetes.io/managed-by": pulumi.String("pulumi"),
+	}
+}
+
+// Meta is the metadata of a namespaced object; an empty namespace is for
+// objects of the whole cluster.
+func Meta(namespace, name, app string) *metav1.ObjectMetaArgs {
+	m := &metav1.ObjectMetaArgs{Name: pulumi.String(name), Labels: Labels(app)}
+	if namespace != "" {
+		m.Namespace = pulumi.String(namespace)
+	}
+	return m
+}
+
+// Size is what a container asks for and may use, in Kubernetes quantities.
+type Size struct{ CPU, Memory, CPULimit, MemoryLimit string }
+
+// Resources makes the requests and limits of a container.
+func (s Size) Resources() *corev1.ResourceRequirementsArgs {
+	return &corev1.ResourceRequirementsArgs{
+		Requests: pulumi.StringMap{"cpu": pulumi.String(s.CPU), "memory": pulumi.String(s.Memory)},
+		Limits:   pulumi.StringMap{"cpu": pulumi.String(s.CPULimit), "memory": pulumi.String(s.MemoryLimit)},
+	}
+}
+
+// HTTPReady is a readiness probe on a named port.
+func HTTPReady(path, port string) *corev1.ProbeArgs {
+	return &corev1.ProbeArgs{
+		HttpGet:       &corev1.HTTPGetActionArgs{Path: pulumi.String(path), Port: pulumi.String(port)},
+		PeriodSeconds: pulumi.Int(2),
+	}
+}
+
+// RolloutTimeouts bound the wait for a workload's pods, on create and update.
+func RolloutTimeouts(d time.Duration) pulumi.ResourceOption {
+	return pulumi.Timeouts(&pulumi.CustomTimeouts{Create: d.String(), Update: d.String()})
+}

@@ -1,0 +1,74 @@
+package monitoring
+
+import (
+	appsv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apps/v1"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"k8sbootcamp/components/kube"
+)
+
+// AppNodeExporter names the DaemonSet and the Service.
+const AppNodeExporter = "node-exporter"
+
+// NodeExporterPort is the exporter's port, on every node's own network.
+const NodeExporterPort = 9100
+
+var nodeExporterSize = kube.Size{CPU: "10m", Memory: "32Mi", CPULimit: "250m", MemoryLimit: "128Mi"}
+
+// newNodeExporter registers the exporter on every node, the control plane too
+// (course, chapter 4-1).
+func newNodeExporter(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) error {
+	_, err := appsv1.NewDaemonSet(ctx, AppNodeExporter, &appsv1.DaemonSetArgs{
+		Metadata: kube.Meta(args.Namespace, AppNodeExporter, AppNodeExporter),
+		Spec: &appsv1.DaemonSetSpecArgs{
+			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(AppNodeExporter)},
+			Template: &corev1.PodTemplateSpecArgs{
+				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(AppNodeExporter)},
+				Spec: &corev1.PodSpecArgs{
+					Containers: corev1.ContainerArray{&corev1.ContainerArgs{
+						Name:  pulumi.String(AppNodeExporter),
+						Image: pulumi.String(args.NodeExporterImage),
+						Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
+							Name: pulumi.String("http"), ContainerPort: pulumi.Int(NodeExporterPort), Protocol: pulumi.String("TCP"),
+						}},
+						Resources:      nodeExporterSize.Resources(),
+						ReadinessProbe: kube.HTTPReady("/", "http"),
+					}},
+					// It measures the node, so it shares the node's network and processes.
+					HostNetwork:                  pulumi.Bool(true),
+					HostPID:                      pulumi.Bool(true),
+					AutomountServiceAccountToken: pulumi.Bool(false),
+					Tolerations: corev1.TolerationArray{&corev1.TolerationArgs{
+						Key:      pulumi.String("node-role.kubernetes.io/control-plane"),
+						Operator: pulumi.String("Exists"),
+						Value:    pulumi.String(""), // as the text has it
+						Effect:   pulumi.String("NoSchedule"),
+					}},
+				},
+			},
+		},
+	}, append(opts, kube.RolloutTimeouts(args.RolloutTimeout))...)
+	if err != nil {
+		return err
+	}
+	return newService(ctx, args.Namespace, AppNodeExporter, NodeExporterPort, pulumi.String("http"), opts...)
+}
+
+// newService registers the ClusterIP Service of one of the exporters.
+func newService(ctx *pulumi.Context, namespace, app string, port int, target pulumi.Input, opts ...pulumi.ResourceOption) error {
+	meta := kube.Meta(namespace, app, app)
+	meta.Annotations = pulumi.StringMap{kube.SkipAwait: pulumi.String("true")} // the workload has waited
+	_, err := corev1.NewService(ctx, app, &corev1.ServiceArgs{
+		Metadata: meta,
+		Spec: &corev1.ServiceSpecArgs{
+			Type: pulumi.String("ClusterIP"),
+			Ports: corev1.ServicePortArray{&corev1.ServicePortArgs{
+				Name: pulumi.String("http"), Port: pulumi.Int(port), Protocol: pulumi.String("TCP"), TargetPort: target,
+			}},
+			Selector: kube.Selector(app),
+		},
+	}, opts...)
+	return err
+}

@@ -1,0 +1,107 @@
+package monitoring
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	appsv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apps/v1"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"k8sbootcamp/components/kube"
+	"k8sbootcamp/components/rbac"
+)
+
+// AppPrometheus names the Deployment, the Service, the ConfigMap and the
+// ServiceAccount.
+const AppPrometheus = "prometheus"
+
+// PrometheusPort is Prometheus's port, of the pod and of the Service.
+const PrometheusPort = 9090
+
+const (
+	configDir  = "/prometheus"      // where the course has prometheus.yml
+	configFile = "prometheus.yml"   // its key in the ConfigMap
+	dataDir    = "/prometheus-data" // the course's, /prometheus/data, is under the mount
+)
+
+var prometheusSize = kube.Size{CPU: "100m", Memory: "192Mi", CPULimit: "1", MemoryLimit: "1Gi"}
+
+// prometheusRules are what service discovery and the scrapes need (course,
+// chapter 4-2). Two of the text's resources no longer exist, or never did:
+// extensions/ingresses, which is networking.k8s.io/ingresses since Kubernetes
+// 1.22, and "metrics", which is nodes/metrics beside it.
+func prometheusRules() []rbac.Rule {
+	return []rbac.Rule{
+		{APIGroups: []string{""}, Resources: []string{"nodes", "services", "endpoints", "pods", "nodes/metrics"}, Verbs: rbac.Read},
+		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"ingresses"}, Verbs: rbac.Read},
+		{NonResourceURLs: []string{"/metrics"}, Verbs: []rbac.Verb{rbac.Get}},
+	}
+}
+
+// newPrometheus registers Prometheus (course, chapter 4-3).
+func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, opts ...pulumi.ResourceOption) error {
+	config, err := ScrapeConfig(args.ScrapeInterval)
+	if err != nil {
+		return fmt.Errorf("prometheus.yml: %w", err)
+	}
+	configMap, err := corev1.NewConfigMap(ctx, AppPrometheus, &corev1.ConfigMapArgs{
+		Metadata: kube.Meta(args.Namespace, AppPrometheus, AppPrometheus),
+		Data:     pulumi.StringMap{configFile: pulumi.String(config)},
+	}, opts...)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(config)
+	mount := func(volume, path string) *corev1.VolumeMountArgs {
+		return &corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
+	}
+	_, err = appsv1.NewDeployment(ctx, AppPrometheus, &appsv1.DeploymentArgs{
+		Metadata: kube.Meta(args.Namespace, AppPrometheus, AppPrometheus),
+		Spec: &appsv1.DeploymentSpecArgs{
+			Replicas: pulumi.Int(1),
+			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(AppPrometheus)},
+			Template: &corev1.PodTemplateSpecArgs{
+				Metadata: &metav1.ObjectMetaArgs{
+					Labels: kube.Labels(AppPrometheus),
+					// Prometheus reads its file once, so a changed one needs a new pod.
+					Annotations: pulumi.StringMap{"checksum/config": pulumi.String(hex.EncodeToString(sum[:]))},
+				},
+				Spec: &corev1.PodSpecArgs{
+					ServiceAccountName: account,
+					Containers: corev1.ContainerArray{&corev1.ContainerArgs{
+						Name:            pulumi.String(AppPrometheus),
+						Image:           pulumi.String(args.PrometheusImage),
+						ImagePullPolicy: pulumi.String("IfNotPresent"),
+						Args: pulumi.ToStringArray([]string{
+							"--config.file=" + configDir + "/" + configFile,
+							"--log.level=debug",
+							"--web.enable-lifecycle",
+							"--storage.tsdb.path=" + dataDir,
+						}),
+						Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
+							Name: pulumi.String("http"), ContainerPort: pulumi.Int(PrometheusPort), Protocol: pulumi.String("TCP"),
+						}},
+						// The whole directory: a subPath mount never sees a change.
+						VolumeMounts:   corev1.VolumeMountArray{mount(AppPrometheus, configDir), mount("data", dataDir)},
+						Resources:      prometheusSize.Resources(),
+						ReadinessProbe: kube.HTTPReady("/-/ready", "http"),
+					}},
+					Volumes: corev1.VolumeArray{
+						&corev1.VolumeArgs{
+							Name:      pulumi.String(AppPrometheus),
+							ConfigMap: &corev1.ConfigMapVolumeSourceArgs{Name: configMap.Metadata.Name().Elem()},
+						},
+						&corev1.VolumeArgs{Name: pulumi.String("data"), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{}},
+					},
+				},
+			},
+		},
+	}, append(opts, kube.RolloutTimeouts(args.RolloutTimeout))...)
+	if err != nil {
+		return err
+	}
+	return newService(ctx, args.Namespace, AppPrometheus, PrometheusPort, pulumi.Int(PrometheusPort), opts...)
+}

@@ -1,0 +1,84 @@
+package monitoring
+
+import (
+	"fmt"
+
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+)
+
+// The part of Prometheus's configuration that the course uses
+// (prometheus.io/docs/prometheus/latest/configuration/configuration).
+type (
+	promConfig struct {
+		Global        globalConfig   `yaml:"global"`
+		ScrapeConfigs []scrapeConfig `yaml:"scrape_configs"`
+	}
+	globalConfig struct {
+		ScrapeInterval model.Duration `yaml:"scrape_interval"`
+	}
+	scrapeConfig struct {
+		JobName       string          `yaml:"job_name"`
+		Scheme        string          `yaml:"scheme,omitempty"`
+		Discovery     []discovery     `yaml:"kubernetes_sd_configs"`
+		TLS           *tlsConfig      `yaml:"tls_config,omitempty"`
+		Authorization *authorization  `yaml:"authorization,omitempty"`
+		Relabel       []relabelConfig `yaml:"relabel_configs,omitempty"`
+	}
+	discovery struct {
+		Role string `yaml:"role"`
+	}
+	tlsConfig struct {
+		CAFile string `yaml:"ca_file"`
+	}
+	authorization struct {
+		CredentialsFile string `yaml:"credentials_file"`
+	}
+	relabelConfig struct {
+		SourceLabels []string `yaml:"source_labels,flow"`
+		Action       string   `yaml:"action"`
+		Regex        string   `yaml:"regex"`
+		Replacement  string   `yaml:"replacement,omitempty"`
+		TargetLabel  string   `yaml:"target_label,omitempty"`
+	}
+)
+
+// The jobs of the course, chapter 4-3.
+const (
+	JobPrometheus   = "prometheus"
+	JobAPIServer    = "apiserver"
+	JobNodeExporter = "node-exporter"
+)
+
+// ScrapeConfig returns prometheus.yml with the course's three jobs.
+func ScrapeConfig(interval model.Duration) ([]byte, error) {
+	const account = "/var/run/secrets/kubernetes.io/serviceaccount/"
+	return yaml.Marshal(promConfig{
+		Global: globalConfig{ScrapeInterval: interval},
+		ScrapeConfigs: []scrapeConfig{{
+			JobName:   JobPrometheus,
+			Discovery: []discovery{{Role: "pod"}},
+			Relabel: []relabelConfig{{
+				SourceLabels: []string{"__meta_kubernetes_pod_name"}, Action: "keep", Regex: AppPrometheus + "-.+",
+			}},
+		}, {
+			JobName:       JobAPIServer,
+			Scheme:        "https",
+			Discovery:     []discovery{{Role: "service"}},
+			TLS:           &tlsConfig{CAFile: account + "ca.crt"},
+			Authorization: &authorization{CredentialsFile: account + "token"},
+			Relabel: []relabelConfig{{
+				SourceLabels: []string{"__meta_kubernetes_namespace", "__meta_kubernetes_service_name", "__meta_kubernetes_service_port_name"},
+				Action:       "keep", Regex: "default;kubernetes;https",
+			}},
+		}, {
+			JobName:   JobNodeExporter,
+			Scheme:    "http",
+			Discovery: []discovery{{Role: "node"}},
+			Relabel: []relabelConfig{{
+				SourceLabels: []string{"__address__"}, Action: "replace", Regex: "(.+):.+",
+				Replacement: fmt.Sprintf("${1}:%d", NodeExporterPort), TargetLabel: "__address__",
+			}},
+		}},
+	})
+}

@@ -1,0 +1,219 @@
+package kindcluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	kind "sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/cluster/nodes"
+	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
+	kinderrors "sigs.k8s.io/kind/pkg/errors"
+	kindexec "sigs.k8s.io/kind/pkg/exec"
+	"sigs.k8s.io/kind/pkg/log"
+)
+
+// finishedFile lies in the control plane's file system once all is built.
+const finishedFile = "/kind/bootcamp.finished"
+
+// adminConf is kubeadm's kubeconfig inside the control plane.
+const adminConf = "/etc/kubernetes/admin.conf"
+
+// Docker is the Engine of kind's library and the docker command. Each call has
+// a kubeconfig file of its own, so the user's is never read or written.
+type Docker struct {
+	kind *kind.Provider
+}
+
+// NewDocker returns the engine; kind's progress goes to the logger.
+func NewDocker(logger log.Logger) *Docker {
+	return &Docker{kind: kind.NewProvider(kind.ProviderWithDocker(), kind.ProviderWithLogger(logger))}
+}
+
+var _ Engine = (*Docker)(nil)
+
+// Ping asks the engine for its version.
+func (d *Docker) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if _, err := exec.LookPath("docker"); err != nil {
+		return errors.New("docker was not found on PATH; install Docker (package docker.io or Docker Desktop) and run again")
+	}
+	if _, err := docker(ctx, "version", "--format", "{{.Server.Version}}"); err != nil {
+		if ctx.Err() != nil {
+			return errors.New("the Docker engine did not answer within 30 s; restart Docker and run again")
+		}
+		return fmt.Errorf("the Docker engine does not answer; start Docker (or join its group: `sudo usermod -aG docker $USER`) and run again: %w", err)
+	}
+	return nil
+}
+
+// Containers lists the cluster's node containers by kind's own label.
+func (d *Docker) Containers(ctx context.Context, cluster string) ([]Container, error) {
+	ids, err := docker(ctx, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.x-k8s.kind.cluster="+cluster)
+	if err != nil || len(bytes.Fields(ids)) == 0 {
+		return nil, err
+	}
+	args := []string{"inspect", "--type", "container"}
+	for _, id := range strings.Fields(string(ids)) {
+		args = append(args, id)
+	}
+	out, err := docker(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	var list []struct {
+		Name   string
+		State  struct{ Running bool }
+		Mounts []struct{ Destination string }
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		return nil, fmt.Errorf("docker inspect: %w", err)
+	}
+	found := make([]Container, len(list))
+	for i, c := range list {
+		found[i] = Container{Name: strings.TrimPrefix(c.Name, "/"), Running: c.State.Running}
+		for _, m := range c.Mounts {
+			found[i].Mounts = append(found[i].Mounts, m.Destination)
+		}
+	}
+	return found, nil
+}
+
+// Create runs kind, which removes what it made where it fails.
+func (d *Docker) Create(_ context.Context, cluster string, config *v1alpha4.Cluster) error {
+	return withKubeconfig(func(file string) error {
+		err := d.kind.Create(cluster,
+			kind.CreateWithV1Alpha4Config(config),
+			kind.CreateWithKubeconfigPath(file),
+			kind.CreateWithDisplayUsage(false),
+			kind.CreateWithDisplaySalutation(false),
+		)
+		return explain(fmt.Sprintf("kind could not create cluster %s", cluster), err)
+	})
+}
+
+// Delete runs kind.
+func (d *Docker) Delete(_ context.Context, cluster string) error {
+	return withKubeconfig(func(file string) error {
+		return explain(fmt.Sprintf("kind could not delete cluster %s", cluster), d.kind.Delete(cluster, file))
+	})
+}
+
+// Kubeconfig asks kind.
+func (d *Docker) Kubeconfig(_ context.Context, cluster string) (string, error) {
+	out, err := d.kind.KubeConfig(cluster, false)
+	if err == nil && strings.TrimSpace(out) == "" {
+		err = errors.New("it is empty")
+	}
+	return out, explain(fmt.Sprintf("the kubeconfig of cluster %s", cluster), err)
+}
+
+// WaitReady uses the kubectl inside the control plane, so the host needs none.
+func (d *Docker) WaitReady(ctx context.Context, cluster string, want int, limit time.Duration) error {
+	node, err := d.controlPlane(cluster)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	kubectl := func(args ...string) (string, error) {
+		var out bytes.Buffer
+		cmd := node.CommandContext(ctx, "kubectl", append([]string{"--kubeconfig", adminConf}, args...)...)
+		err := cmd.SetStdout(&out).SetStderr(io.Discard).Run()
+		return out.String(), err
+	}
+	for { // kubectl wait sees only nodes that are registered, so count them after it
+		end, _ := ctx.Deadline()
+		_, err := kubectl("wait", "node", "--all", "--for=condition=Ready", fmt.Sprintf("--timeout=%ds", max(1, int(time.Until(end).Seconds()))))
+		if err == nil {
+			list, err := kubectl("get", "nodes", "--output", "name")
+			if err == nil && len(strings.Fields(list)) == want {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			now, _ := docker(context.WithoutCancel(ctx), "exec", node.String(), "kubectl", "--kubeconfig", adminConf, "get", "nodes")
+			return fmt.Errorf("cluster %s: not all of %d nodes were Ready within %s; the nodes are:\n%s", cluster, want, limit, bytes.TrimSpace(now))
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Finish writes the mark that Finished looks for.
+func (d *Docker) Finish(ctx context.Context, cluster string) error {
+	node, err := d.controlPlane(cluster)
+	if err != nil {
+		return err
+	}
+	return explain("marking cluster "+cluster, node.CommandContext(ctx, "touch", finishedFile).Run())
+}
+
+// Finished tells whether the cluster was built to its end.
+func (d *Docker) Finished(ctx context.Context, cluster string) bool {
+	node, err := d.controlPlane(cluster)
+	return err == nil && node.CommandContext(ctx, "test", "-e", finishedFile).Run() == nil
+}
+
+func (d *Docker) controlPlane(cluster string) (nodes.Node, error) {
+	all, err := d.kind.ListInternalNodes(cluster)
+	if err != nil {
+		return nil, explain("listing the nodes of cluster "+cluster, err)
+	}
+	return nodeutils.BootstrapControlPlaneNode(all)
+}
+
+// withKubeconfig lends a fresh kubeconfig file: the user's own has a lock that
+// kind's delete does not wait for, and a lab does not rewrite it unasked.
+func withKubeconfig(do func(file string) error) error {
+	dir, err := os.MkdirTemp("", "kindcluster-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	return do(filepath.Join(dir, "kubeconfig"))
+}
+
+// explain adds what the failed command printed, which kind's errors leave out.
+func explain(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if run := kindexec.RunErrorForError(err); run != nil && len(run.Output) > 0 {
+		return fmt.Errorf("%s: %w\n%s", what, err, tail(run.Output, 2000))
+	}
+	if all := kinderrors.Errors(err); len(all) > 0 {
+		return fmt.Errorf("%s: %w", what, errors.Join(all...))
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+func tail(b []byte, n int) []byte {
+	b = bytes.TrimSpace(b)
+	if len(b) > n {
+		return append([]byte("[…] "), b[len(b)-n:]...)
+	}
+	return b
+}
+
+func docker(ctx context.Context, args ...string) ([]byte, error) {
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.Stderr = &stderr
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("docker %s: %w: %s", args[0], err, tail(stderr.Bytes(), 1000))
+	}
+	return out, nil
+}

@@ -1,0 +1,303 @@
+// Package kindcluster makes and removes the kind cluster of one stack, safely
+// to repeat: a run that was killed half-way is picked up by the next one, and a
+// cluster that the stack did not make is never touched.
+//
+// Whose a cluster is stands on its containers from the moment they exist: each
+// node has a mount whose path carries the stack's claim and the configuration's
+// hash (a node label would exist only once the API server answers, which a
+// half-built cluster never reaches).
+package kindcluster
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+)
+
+// Limits of one run. None of them is met by a healthy machine; they are there
+// so that a class never waits for ever.
+const (
+	// ReadyTimeout is how long a new cluster's nodes may take to be Ready.
+	ReadyTimeout = 5 * time.Minute
+	// adoptTimeout is how long the nodes of a finished cluster may take.
+	adoptTimeout = time.Minute
+)
+
+// Environment variables that name the cluster to `go tool kindcluster`.
+const (
+	EnvName  = "BOOTCAMP_CLUSTER"
+	EnvClaim = "BOOTCAMP_CLAIM"
+)
+
+// markRoot is the folder, inside a node, of the mount that tells the owner.
+const markRoot = "/kind/bootcamp"
+
+// ErrForeign is returned where the cluster's name is taken by a cluster that
+// another stack, or somebody by hand, made.
+var ErrForeign = errors.New("not made by this stack")
+
+// NewClaim returns a fresh claim: 128 random bits in hex, a stack's own mark.
+func NewClaim() string {
+	b := make([]byte, 16)
+	rand.Read(b) //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
+	return hex.EncodeToString(b)
+}
+
+// Cluster is the cluster that a stack wants.
+type Cluster struct {
+	Name  string // kind's name of it
+	Claim string // the stack's mark, from NewClaim
+}
+
+// Validate reports every field that cannot be used.
+func (c Cluster) Validate() error {
+	var errs []error
+	if !ValidName(c.Name) {
+		errs = append(errs, fmt.Errorf("cluster name %q: allowed are 1 to %d of a-z, 0-9 and '-'", c.Name, maxName))
+	}
+	if b, err := hex.DecodeString(c.Claim); err != nil || len(b) != 16 {
+		errs = append(errs, fmt.Errorf("claim %q: allowed are 32 hexadecimal digits", c.Claim))
+	}
+	return errors.Join(errs...)
+}
+
+// Container is a node of a kind cluster, as the container engine knows it.
+type Container struct {
+	Name    string
+	Running bool
+	Mounts  []string // paths inside the container
+}
+
+// Engine is what this package asks of kind and of the container engine.
+type Engine interface {
+	// Ping returns an error that says what to do where the engine does not answer.
+	Ping(ctx context.Context) error
+	// Containers lists the nodes of a cluster, running or not.
+	Containers(ctx context.Context, cluster string) ([]Container, error)
+	// Create builds the cluster; where it fails, nothing of it is left.
+	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
+	// Delete removes all nodes of the cluster.
+	Delete(ctx context.Context, cluster string) error
+	// WaitReady returns once that many nodes are there and all are Ready.
+	WaitReady(ctx context.Context, cluster string, nodes int, limit time.Duration) error
+	// Kubeconfig returns the administrator's kubeconfig.
+	Kubeconfig(ctx context.Context, cluster string) (string, error)
+	// Finish marks the cluster as built to the end, and Finished asks for the mark.
+	Finish(ctx context.Context, cluster string) error
+	Finished(ctx context.Context, cluster string) bool
+}
+
+// Manager does the work on an engine, one run at a time for each cluster.
+type Manager struct {
+	Engine Engine
+	Log    io.Writer // progress, line by line
+}
+
+func (m *Manager) say(format string, a ...any) { fmt.Fprintf(m.Log, format+"\n", a...) }
+
+// Ensure makes the cluster exist with the configuration (kind's v1alpha4, in
+// YAML) and returns its kubeconfig. A finished, healthy cluster of the same
+// claim and configuration is adopted; anything else of the same claim is
+// rebuilt; a cluster with another claim or none is ErrForeign, and untouched.
+func (m *Manager) Ensure(ctx context.Context, c Cluster, config []byte) (string, error) {
+	if err := c.Validate(); err != nil {
+		return "", err
+	}
+	wanted, err := decode(config)
+	if err != nil {
+		return "", err
+	}
+	unlock, err := m.start(ctx, c.Name)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+
+	mark := markPath(c.Claim, config)
+	found, err := m.Engine.Containers(ctx, c.Name)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case len(found) == 0:
+	case !allMarked(found, claimPath(c.Claim)):
+		return "", m.foreign(c.Name, found)
+	case m.adoptable(ctx, c.Name, found, mark, len(wanted.Nodes)):
+		m.say("cluster %s is there already, built by this stack and healthy", c.Name)
+		return m.Engine.Kubeconfig(ctx, c.Name)
+	default:
+		m.say("cluster %s was left unfinished or has another shape; building it anew", c.Name)
+		if err := m.remove(ctx, c.Name); err != nil {
+			return "", err
+		}
+	}
+	return m.build(ctx, c.Name, wanted, mark)
+}
+
+func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Cluster, mark string) (_ string, err error) {
+	for i := range config.Nodes {
+		config.Nodes[i].ExtraMounts = append(config.Nodes[i].ExtraMounts,
+			v1alpha4.Mount{HostPath: "/dev/null", ContainerPath: mark, Readonly: true})
+	}
+	limits := Inotify()
+	if limits.Low() {
+		m.say("warning: %s", limits)
+	}
+	defer func() {
+		if err != nil && limits.Low() {
+			err = fmt.Errorf("%w\na likely cause: %s", err, limits)
+		}
+	}()
+	if err := m.Engine.Create(ctx, name, config); err != nil {
+		return "", err
+	}
+	err = m.Engine.WaitReady(ctx, name, len(config.Nodes), ReadyTimeout)
+	if err == nil {
+		err = m.Engine.Finish(ctx, name)
+	}
+	if err != nil { // nothing half-built stays behind
+		return "", errors.Join(err, m.remove(context.WithoutCancel(ctx), name))
+	}
+	return m.Engine.Kubeconfig(ctx, name)
+}
+
+func (m *Manager) adoptable(ctx context.Context, name string, found []Container, mark string, nodes int) bool {
+	if len(found) != nodes || !allMarked(found, mark) {
+		return false
+	}
+	for _, f := range found {
+		if !f.Running {
+			return false
+		}
+	}
+	return m.Engine.Finished(ctx, name) && m.Engine.WaitReady(ctx, name, nodes, adoptTimeout) == nil
+}
+
+// Kubeconfig returns the kubeconfig of the stack's cluster, which must exist.
+func (m *Manager) Kubeconfig(ctx context.Context, c Cluster) (string, error) {
+	if err := c.Validate(); err != nil {
+		return "", err
+	}
+	unlock, err := m.start(ctx, c.Name)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	found, err := m.Engine.Containers(ctx, c.Name)
+	switch {
+	case err != nil:
+		return "", err
+	case len(found) == 0:
+		return "", fmt.Errorf("cluster %s is gone; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name)
+	case !allMarked(found, claimPath(c.Claim)):
+		return "", m.foreign(c.Name, found)
+	}
+	return m.Engine.Kubeconfig(ctx, c.Name)
+}
+
+// Delete removes the stack's cluster, finished or not. A cluster that is gone
+// is no error; one of the same name that the stack did not make stays.
+func (m *Manager) Delete(ctx context.Context, c Cluster) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	unlock, err := m.start(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	found, err := m.Engine.Containers(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	if !allMarked(found, claimPath(c.Claim)) {
+		m.say("cluster %s is another's (%s); it stays", c.Name, names(found))
+		return nil
+	}
+	return m.remove(ctx, c.Name)
+}
+
+// remove deletes a cluster and proves that it is gone.
+func (m *Manager) remove(ctx context.Context, name string) error {
+	if err := m.Engine.Delete(ctx, name); err != nil {
+		return err
+	}
+	left, err := m.Engine.Containers(ctx, name)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("cluster %s: these containers could not be removed: %s; try `docker rm -f %s`", name, names(left), names(left))
+	}
+	return nil
+}
+
+func (m *Manager) start(ctx context.Context, name string) (unlock func(), err error) {
+	if err := m.Engine.Ping(ctx); err != nil {
+		return nil, err
+	}
+	return lock(ctx, name, func() {
+		m.say("another run is still at work on cluster %s; waiting for it", name)
+	})
+}
+
+func (m *Manager) foreign(name string, found []Container) error {
+	return fmt.Errorf("a kind cluster named %q exists (%s), %w; it was left untouched. "+
+		"Use another stack name, or remove that cluster with `go tool kind delete cluster --name %s`",
+		name, names(found), ErrForeign, name)
+}
+
+func names(found []Container) string {
+	out := make([]string, len(found))
+	for i, f := range found {
+		out[i] = f.Name
+	}
+	return strings.Join(out, " ")
+}
+
+func claimPath(claim string) string { return path.Join(markRoot, claim) }
+
+func markPath(claim string, config []byte) string {
+	sum := sha256.Sum256(config)
+	return path.Join(claimPath(claim), hex.EncodeToString(sum[:8]))
+}
+
+// allMarked tells whether every container has a mount at or below the path.
+func allMarked(found []Container, at string) bool {
+	for _, f := range found {
+		marked := false
+		for _, mount := range f.Mounts {
+			marked = marked || mount == at || strings.HasPrefix(mount, at+"/")
+		}
+		if !marked {
+			return false
+		}
+	}
+	return len(found) > 0
+}
+
+func decode(config []byte) (*v1alpha4.Cluster, error) {
+	dec := yaml.NewDecoder(strings.NewReader(string(config)))
+	dec.KnownFields(true)
+	out := &v1alpha4.Cluster{}
+	if err := dec.Decode(out); err != nil {
+		return nil, fmt.Errorf("the kind configuration on standard input: %w", err)
+	}
+	if len(out.Nodes) == 0 {
+		return nil, errors.New("the kind configuration on standard input has no nodes")
+	}
+	return out, nil
+}
