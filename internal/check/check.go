@@ -1,0 +1,383 @@
+// Package check asks the course's own acceptance questions of a running lab:
+// what the text has the student see with kubectl and a browser. It works with
+// any kubeconfig that may do what the course does.
+package check
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Limits of one question.
+const (
+	requestTimeout = 15 * time.Second
+	settleTimeout  = 90 * time.Second // for a new pod, and for Prometheus's first scrapes
+	pollInterval   = time.Second
+)
+
+// The course's names (chapters 3 and 4).
+const (
+	app           = "bootcamp"
+	appService    = "bootcamp-svc"
+	prometheus    = "prometheus"
+	nodeExporter  = "node-exporter"
+	apiserverJob  = "apiserver"
+	promProxyName = "prometheus:http" // a named port must be named in a proxy path
+)
+
+// Options say whose lab is asked.
+type Options struct {
+	Kubeconfig []byte // YAML
+	Context    string // of the kubeconfig; empty is its current one
+	Namespace  string // empty is "default"
+	Monitoring bool   // chapter 4 is there
+	Disrupt    bool   // delete a pod and see it come back (chapter 3-4)
+}
+
+// Result is the answer to one question.
+type Result struct {
+	Question string
+	OK       bool
+	Detail   string // what was seen; for a failure, the cause
+	Took     time.Duration
+}
+
+// Failed returns the results that are not OK.
+func Failed(all []Result) []Result {
+	var out []Result
+	for _, r := range all {
+		if !r.OK {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Run asks every question, one after the other; one failure hides no other.
+func Run(ctx context.Context, o Options) []Result {
+	if o.Namespace == "" {
+		o.Namespace = metav1.NamespaceDefault
+	}
+	config, err := restConfig(o.Kubeconfig, o.Context)
+	if err != nil {
+		return []Result{{Question: "the kubeconfig is usable", Detail: err.Error()}}
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return []Result{{Question: "the kubeconfig is usable", Detail: err.Error()}}
+	}
+	c := &checker{Options: o, config: config, client: client}
+	questions := []question{
+		{"every node is Ready", c.nodes},
+		{"the app has all its pods", c.deployment},
+		{"the app answers through its Service", c.answers},
+	}
+	if o.Disrupt {
+		questions = append(questions, question{"a deleted pod comes back", c.comesBack})
+	}
+	if o.Monitoring {
+		questions = append(questions,
+			question{"every Prometheus target is up", c.targets},
+			question{"Prometheus's account can list pods and cannot delete them", c.account})
+	}
+	var out []Result
+	for _, q := range questions {
+		start := time.Now()
+		detail, err := q.ask(ctx)
+		r := Result{Question: q.text, OK: err == nil, Detail: detail, Took: time.Since(start)}
+		if err != nil {
+			r.Detail = err.Error()
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+type question struct {
+	text string
+	ask  func(context.Context) (seen string, err error)
+}
+
+type checker struct {
+	Options
+	config *rest.Config
+	client kubernetes.Interface
+}
+
+func restConfig(kubeconfig []byte, contextName string) (*rest.Config, error) {
+	raw, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, contextName, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.Timeout = requestTimeout
+	config.WarningHandler = rest.NoWarnings{}
+	return config, nil
+}
+
+func (c *checker) nodes(ctx context.Context) (string, error) {
+	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	var not []string
+	for _, n := range list.Items {
+		ready := false
+		for _, cond := range n.Status.Conditions {
+			ready = ready || cond.Type == corev1.NodeReady && cond.Status == corev1.ConditionTrue
+		}
+		if !ready {
+			not = append(not, n.Name)
+		}
+	}
+	if len(not) > 0 || len(list.Items) == 0 {
+		return "", fmt.Errorf("of %d nodes these are not Ready: %s", len(list.Items), strings.Join(not, ", "))
+	}
+	return fmt.Sprintf("%d of %d", len(list.Items), len(list.Items)), nil
+}
+
+func (c *checker) deployment(ctx context.Context) (string, error) {
+	d, err := c.client.AppsV1().Deployments(c.Namespace).Get(ctx, app, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	want := int32(1)
+	if d.Spec.Replicas != nil {
+		want = *d.Spec.Replicas
+	}
+	seen := fmt.Sprintf("%d of %d", d.Status.AvailableReplicas, want)
+	if d.Status.AvailableReplicas != want || d.Status.ObservedGeneration < d.Generation {
+		return "", errors.New(seen + " are available")
+	}
+	return seen, nil
+}
+
+// replicas is how many pods the app is meant to have.
+func (c *checker) replicas(ctx context.Context) (int32, error) {
+	d, err := c.client.AppsV1().Deployments(c.Namespace).Get(ctx, app, metav1.GetOptions{})
+	if err != nil {
+		return 0, err
+	}
+	if d.Spec.Replicas == nil {
+		return 1, nil
+	}
+	return *d.Spec.Replicas, nil
+}
+
+func (c *checker) answers(ctx context.Context) (string, error) {
+	if n, err := c.replicas(ctx); err != nil {
+		return "", err
+	} else if n == 0 {
+		return "not asked: replicas is 0", nil
+	}
+	var body []byte
+	err := settle(ctx, func(ctx context.Context) (err error) {
+		body, err = c.client.CoreV1().Services(c.Namespace).ProxyGet("", appService, "", "/", nil).DoRaw(ctx)
+		if err == nil && len(body) == 0 {
+			err = errors.New("an empty answer")
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	first, _, _ := strings.Cut(string(body), "\n")
+	return fmt.Sprintf("%d bytes: %.40s", len(body), first), nil
+}
+
+func (c *checker) comesBack(ctx context.Context) (string, error) {
+	want, err := c.replicas(ctx)
+	if err != nil {
+		return "", err
+	}
+	if want == 0 {
+		return "not asked: replicas is 0", nil
+	}
+	pods := c.client.CoreV1().Pods(c.Namespace)
+	selector := metav1.ListOptions{LabelSelector: "app=" + app}
+	before, err := pods.List(ctx, selector)
+	if err != nil {
+		return "", err
+	}
+	if len(before.Items) == 0 {
+		return "", errors.New("there is no pod to delete")
+	}
+	old := map[types.UID]bool{}
+	for _, p := range before.Items {
+		old[p.UID] = true
+	}
+	victim := before.Items[0]
+	start := time.Now()
+	if err := pods.Delete(ctx, victim.Name, metav1.DeleteOptions{}); err != nil {
+		return "", err
+	}
+	var fresh string
+	err = settle(ctx, func(ctx context.Context) error {
+		now, err := pods.List(ctx, selector)
+		if err != nil {
+			return err
+		}
+		ready := int32(0)
+		fresh = ""
+		for _, p := range now.Items {
+			if p.DeletionTimestamp != nil || !podReady(&p) {
+				continue
+			}
+			ready++
+			if !old[p.UID] {
+				fresh = p.Name
+			}
+		}
+		if ready != want || fresh == "" {
+			return fmt.Errorf("after %s was deleted, %d of %d pods are ready, new among them: %q", victim.Name, ready, want, fresh)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s came for %s after %s", fresh, victim.Name, time.Since(start).Round(100*time.Millisecond)), nil
+}
+
+func podReady(p *corev1.Pod) bool {
+	for _, cond := range p.Status.Conditions {
+		if cond.Type == corev1.PodReady {
+			return cond.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// targets asks Prometheus itself, as its Targets page does.
+func (c *checker) targets(ctx context.Context) (string, error) {
+	nodes, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	want := map[string]int{apiserverJob: 1, nodeExporter: len(nodes.Items), prometheus: 1}
+	err = settle(ctx, func(ctx context.Context) error {
+		raw, err := c.client.CoreV1().Services(c.Namespace).
+			ProxyGet("", promProxyName, "", "/api/v1/targets", map[string]string{"state": "active"}).DoRaw(ctx)
+		if err != nil {
+			return err
+		}
+		return compareTargets(raw, want)
+	})
+	if err != nil {
+		return "", err
+	}
+	return counts(want), nil
+}
+
+// compareTargets holds Prometheus's answer (its HTTP API, /api/v1/targets)
+// against the number of targets that each job must have, all of them up.
+func compareTargets(raw []byte, want map[string]int) error {
+	var answer struct {
+		Data struct {
+			ActiveTargets []struct {
+				Labels    map[string]string `json:"labels"`
+				Health    string            `json:"health"`
+				LastError string            `json:"lastError"`
+				ScrapeURL string            `json:"scrapeUrl"`
+			} `json:"activeTargets"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return fmt.Errorf("Prometheus's answer: %w", err)
+	}
+	up := map[string]int{}
+	var errs []error
+	for _, t := range answer.Data.ActiveTargets {
+		if t.Health == "up" {
+			up[t.Labels["job"]]++
+		} else {
+			errs = append(errs, fmt.Errorf("%s is %s: %s", t.ScrapeURL, t.Health, t.LastError))
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if counts(up) != counts(want) {
+		return fmt.Errorf("targets up: %s; expected: %s", counts(up), counts(want))
+	}
+	return nil
+}
+
+func counts(m map[string]int) string {
+	out := make([]string, 0, len(m))
+	for job, n := range m {
+		out = append(out, fmt.Sprintf("%s %d", job, n))
+	}
+	sort.Strings(out)
+	return strings.Join(out, ", ")
+}
+
+// account asks as Prometheus itself, with a token of its ServiceAccount, so
+// that the asker needs no right to review others.
+func (c *checker) account(ctx context.Context) (string, error) {
+	seconds := int64(600)
+	token, err := c.client.CoreV1().ServiceAccounts(c.Namespace).CreateToken(ctx, prometheus,
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
+	if err != nil {
+		return "", err
+	}
+	as := rest.AnonymousClientConfig(c.config)
+	as.Timeout = requestTimeout
+	as.BearerToken = token.Status.Token
+	client, err := kubernetes.NewForConfig(as)
+	if err != nil {
+		return "", err
+	}
+	for verb, want := range map[string]bool{"list": true, "delete": false} {
+		review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: c.Namespace, Verb: verb, Resource: "pods"},
+			},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			return "", err
+		}
+		if review.Status.Allowed != want {
+			return "", fmt.Errorf("may %s pods: %t, expected %t", verb, review.Status.Allowed, want)
+		}
+	}
+	return "list yes, delete no", nil
+}
+
+// settle asks again until there is no error, for settleTimeout at most, and
+// returns the last error.
+func settle(ctx context.Context, ask func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, settleTimeout, true, func(ctx context.Context) (bool, error) {
+		if err := ask(ctx); err != nil {
+			if ctx.Err() == nil || last == nil {
+				last = err
+			}
+			return false, nil
+		}
+		last = nil
+		return true, nil
+	})
+	if last != nil {
+		return last
+	}
+	return err
+}
