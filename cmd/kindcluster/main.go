@@ -19,11 +19,10 @@ import (
 )
 
 const usage = `usage: go tool kindcluster claim | create | kubeconfig | delete
-  claim       print a new claim, the mark of one stack
+  claim       print the stack's claim, its mark: a new one, or the one it has
   create      make $BOOTCAMP_CLUSTER exist (kind's configuration on standard input), print its kubeconfig
   kubeconfig  print the kubeconfig of $BOOTCAMP_CLUSTER
-  delete      remove $BOOTCAMP_CLUSTER if it bears $BOOTCAMP_CLAIM
-`
+  delete      remove $BOOTCAMP_CLUSTER if it bears $BOOTCAMP_CLAIM`
 
 func main() {
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -51,14 +50,18 @@ func run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return errors.New(usage)
 	}
+	printed := os.Getenv("PULUMI_COMMAND_STDOUT") // by the claim's create; Pulumi hands it to update and delete
 	if args[0] == "claim" {
-		fmt.Println(kindcluster.NewClaim())
+		if printed == "" {
+			printed = kindcluster.NewClaim()
+		}
+		fmt.Println(printed)
 		return nil
 	}
 	m := &kindcluster.Manager{Engine: kindcluster.NewDocker(kindcmd.NewLogger()), Log: os.Stderr}
 	c := kindcluster.Cluster{Name: os.Getenv(kindcluster.EnvName), Claim: os.Getenv(kindcluster.EnvClaim)}
-	if c.Claim == "" { // the claim's own delete: Pulumi hands it what create printed
-		c.Claim = os.Getenv("PULUMI_COMMAND_STDOUT")
+	if c.Claim == "" { // the claim's own delete
+		c.Claim = printed
 	}
 	var out string
 	var err error

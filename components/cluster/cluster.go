@@ -6,7 +6,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// Cluster is a cluster that in-cluster components can be put on.
+// Cluster is a cluster of the stack's own.
 type Cluster struct {
 	pulumi.ResourceState
 
@@ -15,13 +15,15 @@ type Cluster struct {
 	Kubeconfig pulumi.StringOutput `pulumi:"kubeconfig"` // secret; YAML
 
 	Provider *kubernetes.Provider
-	// lifetime is what in-cluster objects live and die with; nil where the
-	// cluster outlives the stack.
-	lifetime pulumi.Resource
+	lifetime pulumi.Resource // the command that makes it
 }
 
 // Options are for every in-cluster component: where it runs and what it lives
 // and dies with.
+func (c *Cluster) Options() []pulumi.ResourceOption { return liveAndDieWith(c.Provider, c.lifetime) }
+
+// liveAndDieWith makes objects live and die with another resource: a cluster of
+// the stack's own, or its namespace on a shared one.
 //
 // A replaced cluster takes its objects with it: they are deleted, then the
 // cluster, and made anew in the new one. The engine does this only where every
@@ -29,20 +31,18 @@ type Cluster struct {
 // they do Provider and DeletedWith) and is deleted first; with less, `up` dies
 // on a closed provider (pulumi/pulumi#14650) or reports success over an empty
 // cluster. Hence the transformation, which reaches nested children too.
-func (c *Cluster) Options() []pulumi.ResourceOption {
-	opts := []pulumi.ResourceOption{pulumi.Providers(c.Provider)}
-	if c.lifetime == nil {
-		return opts
-	}
+func liveAndDieWith(provider *kubernetes.Provider, lifetime pulumi.Resource) []pulumi.ResourceOption {
 	together := func(args *pulumi.ResourceTransformationArgs) *pulumi.ResourceTransformationResult {
 		return &pulumi.ResourceTransformationResult{
 			Props: args.Props,
 			Opts: append(args.Opts,
-				pulumi.ReplaceWith([]pulumi.Resource{c.lifetime}),
+				pulumi.ReplaceWith([]pulumi.Resource{lifetime}),
 				pulumi.DeleteBeforeReplace(true)),
 		}
 	}
-	return append(opts,
-		pulumi.DeletedWith(c.lifetime),
-		pulumi.Transformations([]pulumi.ResourceTransformation{together}))
+	return []pulumi.ResourceOption{
+		pulumi.Provider(provider),
+		pulumi.DeletedWith(lifetime),
+		pulumi.Transformations([]pulumi.ResourceTransformation{together}),
+	}
 }

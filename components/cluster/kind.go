@@ -69,17 +69,17 @@ func NewKind(ctx *pulumi.Context, name string, args *KindArgs, opts ...pulumi.Re
 	if err := ctx.RegisterComponentResource(KindType, name, c, opts...); err != nil {
 		return nil, err
 	}
-	interpreter := pulumi.ToStringArray([]string{"go", "tool", "kindcluster"}) // no shell
+	interpreter := goTool("kindcluster")
 
 	claim, err := local.NewCommand(ctx, name+"-claim", &local.CommandArgs{
 		Interpreter: interpreter,
 		Create:      pulumi.String("claim"),
-		Update:      pulumi.String("claim"), // no input of it changes without Triggers
+		Update:      pulumi.String("claim"), // the same one again
 		Delete:      pulumi.String("delete"),
 		Environment: pulumi.StringMap{kindcluster.EnvName: pulumi.String(args.Name)},
 		Logging:     local.LoggingStderr,
 		Triggers:    pulumi.ToArray([]any{args.Name}),
-		// Its delete is told the claim through this: it is what create printed.
+		// Update and delete are told the claim through this: it is what create printed.
 		AddPreviousOutputInEnv: pulumi.Bool(true),
 	}, pulumi.Parent(c), pulumi.DeleteBeforeReplace(true), timeouts("5m"))
 	if err != nil {
@@ -117,8 +117,10 @@ func NewKind(ctx *pulumi.Context, name string, args *KindArgs, opts ...pulumi.Re
 		// A constant: with it a new cluster's kubeconfig updates the provider,
 		// where it would replace it otherwise, and close it on its objects.
 		ClusterIdentifier: pulumi.String("bootcamp"),
-		// The cluster is the stack's own: where it is gone, so are its objects.
+		// The cluster is the stack's own: where it is gone, so are its objects, and
+		// an object that is there already is one that a killed `up` made.
 		DeleteUnreachable:      pulumi.Bool(true),
+		UpsertExistingObjects:  pulumi.Bool(true),
 		EnableConfigMapMutable: pulumi.Bool(true),
 	}, pulumi.Parent(c))
 	if err != nil {
@@ -135,7 +137,14 @@ func NewKind(ctx *pulumi.Context, name string, args *KindArgs, opts ...pulumi.Re
 	})
 }
 
-// timeouts bound one run of kindcluster. They are generous: kind pulls a node
+// goTool runs a tool of this module for a command, with no shell between. It
+// needs what the program itself was built with, and the project's folder, which
+// is where Pulumi runs commands.
+func goTool(name string) pulumi.StringArray {
+	return pulumi.ToStringArray([]string{"go", "tool", name})
+}
+
+// timeouts bound one run of a tool. They are generous: kind pulls a node
 // image of about a gigabyte on the first one.
 func timeouts(d string) pulumi.ResourceOption {
 	return pulumi.Timeouts(&pulumi.CustomTimeouts{Create: d, Update: d, Delete: "5m"})

@@ -17,9 +17,21 @@ import (
 // Type is the type token of the monitoring.
 const Type = "bootcamp:monitoring:Monitoring"
 
+// Parts are what a stack has of the monitoring.
+type Parts int
+
+// On a shared cluster node-exporter is the class's, for only one can have port
+// 9100 of a node, and each student has a Prometheus for their own namespace.
+const (
+	Everything Parts = iota
+	NodeExporterOnly
+	PrometheusOnly
+)
+
 // Args describe the monitoring.
 type Args struct {
 	Namespace         string
+	Parts             Parts
 	PrometheusImage   string
 	NodeExporterImage string
 	ScrapeInterval    model.Duration // 1s to 5m
@@ -63,17 +75,21 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := ctx.RegisterComponentResource(Type, name, m, opts...); err != nil {
 		return nil, err
 	}
-	if err := newNodeExporter(ctx, args, pulumi.Parent(m)); err != nil {
-		return nil, err
+	if args.Parts != PrometheusOnly {
+		if err := newNodeExporter(ctx, args, pulumi.Parent(m)); err != nil {
+			return nil, err
+		}
 	}
-	account, err := rbac.New(ctx, AppPrometheus, &rbac.Args{
-		Namespace: args.Namespace, Name: AppPrometheus, Rules: prometheusRules(),
-	}, pulumi.Parent(m))
-	if err != nil {
-		return nil, err
-	}
-	if err := newPrometheus(ctx, args, account.Name, pulumi.Parent(m)); err != nil {
-		return nil, err
+	if args.Parts != NodeExporterOnly {
+		account, err := rbac.New(ctx, AppPrometheus, &rbac.Args{
+			Namespace: args.Namespace, Name: AppPrometheus, Rules: prometheusRules(args), NamespaceOnly: args.Parts == PrometheusOnly,
+		}, pulumi.Parent(m))
+		if err != nil {
+			return nil, err
+		}
+		if err := newPrometheus(ctx, args, account.Name, pulumi.Parent(m)); err != nil {
+			return nil, err
+		}
 	}
 	return m, ctx.RegisterResourceOutputs(m, pulumi.Map{})
 }

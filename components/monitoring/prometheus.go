@@ -33,7 +33,10 @@ var prometheusSize = kube.Size{CPU: "100m", Memory: "192Mi", CPULimit: "1", Memo
 // chapter 4-2). Two of the text's resources no longer exist, or never did:
 // extensions/ingresses, which is networking.k8s.io/ingresses since Kubernetes
 // 1.22, and "metrics", which is nodes/metrics beside it.
-func prometheusRules() []rbac.Rule {
+func prometheusRules(args *Args) []rbac.Rule {
+	if args.Parts == PrometheusOnly { // what is cluster-wide is bound by the class's own roles
+		return []rbac.Rule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: rbac.Read}}
+	}
 	return []rbac.Rule{
 		{APIGroups: []string{""}, Resources: []string{"nodes", "services", "endpoints", "pods", "nodes/metrics"}, Verbs: rbac.Read},
 		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"ingresses"}, Verbs: rbac.Read},
@@ -43,7 +46,11 @@ func prometheusRules() []rbac.Rule {
 
 // newPrometheus registers Prometheus (course, chapter 4-3).
 func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, opts ...pulumi.ResourceOption) error {
-	config, err := ScrapeConfig(args.ScrapeInterval)
+	only := ""
+	if args.Parts == PrometheusOnly {
+		only = args.Namespace
+	}
+	config, err := ScrapeConfig(args.ScrapeInterval, only)
 	if err != nil {
 		return fmt.Errorf("prometheus.yml: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	rbacv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/rbac/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -44,6 +45,7 @@ var verbs = []Verb{Get, List, Watch, Create, Update, Patch, Delete}
 type Rule struct {
 	APIGroups       []string
 	Resources       []string // plural names, with "/sub" for a subresource
+	ResourceNames   []string // only these objects; empty is all
 	NonResourceURLs []string
 	Verbs           []Verb
 }
@@ -69,6 +71,8 @@ func (r Rule) Validate() error {
 		add("a rule has neither resources nor URLs")
 	case len(r.NonResourceURLs) > 0 && len(r.APIGroups) > 0:
 		add("URLs %v are of no API group, but %v is set", r.NonResourceURLs, r.APIGroups)
+	case len(r.NonResourceURLs) > 0 && len(r.ResourceNames) > 0:
+		add("URLs %v have no resource names, but %v is set", r.NonResourceURLs, r.ResourceNames)
 	}
 	wild := func(what string, list []string) {
 		for _, s := range list {
@@ -82,6 +86,7 @@ func (r Rule) Validate() error {
 	}
 	wild("API group", r.APIGroups)
 	wild("resource", r.Resources)
+	wild("resource name", r.ResourceNames)
 	wild("URL", r.NonResourceURLs)
 	for _, s := range append(slices.Clone(r.Resources), r.NonResourceURLs...) {
 		if s == "" {
@@ -105,16 +110,40 @@ func (r Rule) args() *rbacv1.PolicyRuleArgs {
 	return &rbacv1.PolicyRuleArgs{
 		ApiGroups:       list(r.APIGroups),
 		Resources:       list(r.Resources),
+		ResourceNames:   list(r.ResourceNames),
 		NonResourceURLs: list(r.NonResourceURLs),
 		Verbs:           pulumi.ToStringArray(names),
 	}
+}
+
+// policy makes the rules of a role, cluster-wide or not.
+func policy(rules []Rule) rbacv1.PolicyRuleArray {
+	var out rbacv1.PolicyRuleArray
+	for _, r := range rules {
+		out = append(out, r.args())
+	}
+	return out
+}
+
+// ValidateRules reports every problem of every rule.
+func ValidateRules(rules []Rule) error {
+	var errs []error
+	for i, r := range rules {
+		if err := r.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("rule %d: %w", i+1, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Args describe an account.
 type Args struct {
 	Namespace string
 	Name      string // of the ServiceAccount, the role and the binding
-	Rules     []Rule // allowed in the whole cluster
+	Rules     []Rule
+	// NamespaceOnly allows the rules in the namespace (a Role); without it they
+	// hold in the whole cluster (a ClusterRole, as the course has it).
+	NamespaceOnly bool
 }
 
 // Validate reports every argument that cannot be used.
@@ -126,19 +155,21 @@ func (a *Args) Validate() error {
 	if len(a.Rules) == 0 {
 		errs = append(errs, errors.New("an account without rules can do nothing"))
 	}
+	errs = append(errs, ValidateRules(a.Rules))
 	for i, r := range a.Rules {
-		if err := r.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("rule %d: %w", i+1, err))
+		if a.NamespaceOnly && len(r.NonResourceURLs) > 0 {
+			errs = append(errs, fmt.Errorf("rule %d: URLs %v are of no namespace", i+1, r.NonResourceURLs))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Account is a ServiceAccount with a ClusterRole bound to it.
+// Account is a ServiceAccount with a role bound to it.
 type Account struct {
 	pulumi.ResourceState
 
 	Name pulumi.StringOutput `pulumi:"name"` // of the ServiceAccount, once all is bound
+	UID  pulumi.StringOutput `pulumi:"uid"`  // another one is another account
 }
 
 // New registers an account.
@@ -159,31 +190,86 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, err
 	}
-	var rules rbacv1.PolicyRuleArray
-	for _, r := range args.Rules {
-		rules = append(rules, r.args())
+	subject := &rbacv1.SubjectArgs{
+		Kind: pulumi.String("ServiceAccount"), Name: account.Metadata.Name().Elem(), Namespace: pulumi.String(args.Namespace),
 	}
-	role, err := rbacv1.NewClusterRole(ctx, name, &rbacv1.ClusterRoleArgs{
-		Metadata: kube.Meta("", args.Name, args.Name),
-		Rules:    rules,
-	}, pulumi.Parent(a))
-	if err != nil {
-		return nil, err
+	bind := bindCluster
+	if args.NamespaceOnly {
+		bind = bindNamespace
 	}
-	binding, err := rbacv1.NewClusterRoleBinding(ctx, name, &rbacv1.ClusterRoleBindingArgs{
-		Metadata: kube.Meta("", args.Name, args.Name),
-		RoleRef: &rbacv1.RoleRefArgs{
-			ApiGroup: pulumi.String(apiGroup), Kind: pulumi.String("ClusterRole"), Name: role.Metadata.Name().Elem(),
-		},
-		Subjects: rbacv1.SubjectArray{&rbacv1.SubjectArgs{
-			Kind: pulumi.String("ServiceAccount"), Name: account.Metadata.Name().Elem(), Namespace: pulumi.String(args.Namespace),
-		}},
-	}, pulumi.Parent(a))
+	bound, err := bind(ctx, name, args, subject, pulumi.Parent(a))
 	if err != nil {
 		return nil, err
 	}
 	// The name is known at once; that it can do its work, only with the binding.
-	a.Name = pulumi.All(account.Metadata.Name().Elem(), binding.Metadata.Name().Elem()).
+	a.Name = pulumi.All(account.Metadata.Name().Elem(), bound).
 		ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)
-	return a, ctx.RegisterResourceOutputs(a, pulumi.Map{"name": a.Name})
+	a.UID = account.Metadata.Uid().Elem()
+	return a, ctx.RegisterResourceOutputs(a, pulumi.Map{"name": a.Name, "uid": a.UID})
+}
+
+// bindCluster and bindNamespace register the role and its binding, and return
+// the binding's name.
+func bindCluster(ctx *pulumi.Context, name string, args *Args, subject *rbacv1.SubjectArgs, opts ...pulumi.ResourceOption) (pulumi.StringOutput, error) {
+	role, err := rbacv1.NewClusterRole(ctx, name, &rbacv1.ClusterRoleArgs{
+		Metadata: kube.Meta("", args.Name, args.Name), Rules: policy(args.Rules),
+	}, opts...)
+	if err != nil {
+		return pulumi.StringOutput{}, err
+	}
+	binding, err := rbacv1.NewClusterRoleBinding(ctx, name, &rbacv1.ClusterRoleBindingArgs{
+		Metadata: kube.Meta("", args.Name, args.Name),
+		RoleRef:  roleRef("ClusterRole", role.Metadata.Name().Elem()),
+		Subjects: rbacv1.SubjectArray{subject},
+	}, opts...)
+	if err != nil {
+		return pulumi.StringOutput{}, err
+	}
+	return binding.Metadata.Name().Elem(), nil
+}
+
+func bindNamespace(ctx *pulumi.Context, name string, args *Args, subject *rbacv1.SubjectArgs, opts ...pulumi.ResourceOption) (pulumi.StringOutput, error) {
+	role, err := rbacv1.NewRole(ctx, name, &rbacv1.RoleArgs{
+		Metadata: kube.Meta(args.Namespace, args.Name, args.Name), Rules: policy(args.Rules),
+	}, opts...)
+	if err != nil {
+		return pulumi.StringOutput{}, err
+	}
+	binding, err := rbacv1.NewRoleBinding(ctx, name, &rbacv1.RoleBindingArgs{
+		Metadata: kube.Meta(args.Namespace, args.Name, args.Name),
+		RoleRef:  roleRef("Role", role.Metadata.Name().Elem()),
+		Subjects: rbacv1.SubjectArray{subject},
+	}, opts...)
+	if err != nil {
+		return pulumi.StringOutput{}, err
+	}
+	return binding.Metadata.Name().Elem(), nil
+}
+
+func roleRef(kind string, name pulumi.StringInput) *rbacv1.RoleRefArgs {
+	return &rbacv1.RoleRefArgs{ApiGroup: pulumi.String(apiGroup), Kind: pulumi.String(kind), Name: name}
+}
+
+// NewClusterRole registers a ClusterRole that others bind to.
+func NewClusterRole(ctx *pulumi.Context, name string, meta *metav1.ObjectMetaArgs, rules []Rule, opts ...pulumi.ResourceOption) error {
+	if err := ValidateRules(rules); err != nil {
+		return fmt.Errorf("rbac.NewClusterRole %s: %w", name, err)
+	}
+	_, err := rbacv1.NewClusterRole(ctx, name, &rbacv1.ClusterRoleArgs{Metadata: meta, Rules: policy(rules)}, opts...)
+	return err
+}
+
+// BindClusterRole registers a binding of a ClusterRole that is there already to
+// ServiceAccounts of one namespace.
+func BindClusterRole(ctx *pulumi.Context, name string, meta *metav1.ObjectMetaArgs, role, namespace string, accounts []string, opts ...pulumi.ResourceOption) error {
+	var subjects rbacv1.SubjectArray
+	for _, a := range accounts {
+		subjects = append(subjects, &rbacv1.SubjectArgs{
+			Kind: pulumi.String("ServiceAccount"), Name: pulumi.String(a), Namespace: pulumi.String(namespace),
+		})
+	}
+	_, err := rbacv1.NewClusterRoleBinding(ctx, name, &rbacv1.ClusterRoleBindingArgs{
+		Metadata: meta, RoleRef: roleRef("ClusterRole", pulumi.String(role)), Subjects: subjects,
+	}, opts...)
+	return err
 }

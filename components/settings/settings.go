@@ -12,18 +12,43 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/common/model"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
 	"github.com/texttheater/golang-levenshtein/levenshtein"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"k8sbootcamp/components/editions"
+)
+
+// Where the lab runs.
+const (
+	Kind     = "kind"     // a cluster of the stack's own, on this machine's Docker
+	Existing = "existing" // a cluster that is there already, shared by the class
+)
+
+// What a stack is on a shared cluster. On kind one stack is both.
+const (
+	All      = "all"
+	Platform = "platform" // the class's: once a cluster
+	Student  = "student"  // a namespace a student
 )
 
 // Settings are the knobs of one stack, valid and with defaults filled in.
 type Settings struct {
 	Stack string
+
+	Cluster string // Kind or Existing
+	Role    string // All, Platform or Student
+
+	KubeContext    string // with Existing: of the kubeconfig
+	KubeconfigPath string // with Existing: a file; empty is kubectl's own rule
+	QuotaPods      int    // with Existing: of the stack's namespace
+	QuotaCPU       string // Kubernetes quantities
+	QuotaMemory    string
+	TokenLifetime  time.Duration // of a student's kubeconfig
 
 	Workers  int // beside the one control plane
 	HostPort int // on 127.0.0.1, leads to NodePort; 0 is none
@@ -53,6 +78,7 @@ type Key struct {
 
 // Keys are all keys, in the order of the documentation.
 var Keys = []Key{
+	oneOf("cluster", []string{Kind, Existing}, func(s *Settings, v string) { s.Cluster = v }),
 	integer("workers", 3, 0, 10, func(s *Settings) *int { return &s.Workers }),
 	integer("replicas", 2, 0, 100, func(s *Settings) *int { return &s.Replicas }),
 	oneOf("serviceType", []string{"ClusterIP", "NodePort", "LoadBalancer"}, func(s *Settings, v string) { s.ServiceType = v }),
@@ -72,11 +98,20 @@ var Keys = []Key{
 	image("echoImage", func(i *editions.Images) *string { return &i.Echo }),
 	image("prometheusImage", func(i *editions.Images) *string { return &i.Prometheus }),
 	image("nodeExporterImage", func(i *editions.Images) *string { return &i.NodeExporter }),
-	{"rolloutTimeout", "string", "2m30s", "a duration from 10s to 1h, such as 90s or 10m", func(s *Settings, v string) bool {
-		d, err := time.ParseDuration(v)
-		s.RolloutTimeout = d
-		return err == nil && within(d, 10*time.Second, time.Hour)
+	duration("rolloutTimeout", "2m30s", 10*time.Second, time.Hour, "90s or 10m", func(s *Settings) *time.Duration { return &s.RolloutTimeout }),
+	oneOf("role", []string{All, Platform, Student}, func(s *Settings, v string) { s.Role = v }),
+	{"kubeContext", "string", "", "the name of a context", func(s *Settings, v string) bool {
+		s.KubeContext = v
+		return len(v) <= 253 && printable(v)
 	}},
+	{"kubeconfigPath", "string", "", "the path of a kubeconfig; empty is kubectl's own rule", func(s *Settings, v string) bool {
+		s.KubeconfigPath = v
+		return len(v) <= 4096 && printable(v)
+	}},
+	integer("quotaPods", 20, 4, 200, func(s *Settings) *int { return &s.QuotaPods }),
+	quantity("quotaCPU", "6", "2", "100", func(s *Settings) *string { return &s.QuotaCPU }),
+	quantity("quotaMemory", "4Gi", "1Gi", "1Ti", func(s *Settings) *string { return &s.QuotaMemory }),
+	duration("tokenLifetime", "12h", 10*time.Minute, 30*24*time.Hour, "90m or 12h", func(s *Settings) *time.Duration { return &s.TokenLifetime }),
 }
 
 func within(d, low, high time.Duration) bool { return d >= low && d <= high }
@@ -87,6 +122,40 @@ func integer(name string, def, low, high int, field func(*Settings) *int) Key {
 		*field(s) = n
 		return err == nil && n >= low && n <= high
 	}}
+}
+
+func duration(name, def string, low, high time.Duration, examples string, field func(*Settings) *time.Duration) Key {
+	words := fmt.Sprintf("a duration from %s to %s, such as %s", short(low), short(high), examples)
+	return Key{name, "string", def, words, func(s *Settings, v string) bool {
+		d, err := time.ParseDuration(v)
+		*field(s) = d
+		return err == nil && within(d, low, high)
+	}}
+}
+
+// short writes whole hours, minutes and seconds without zeroes behind.
+func short(d time.Duration) string {
+	out := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(out, zero) {
+			out = out[:len(out)-2]
+		}
+	}
+	return out
+}
+
+func quantity(name, def, low, high string, field func(*Settings) *string) Key {
+	least, most := resource.MustParse(low), resource.MustParse(high)
+	return Key{name, "string", def, fmt.Sprintf("a Kubernetes quantity from %s to %s", low, high), func(s *Settings, v string) bool {
+		q, err := resource.ParseQuantity(v)
+		*field(s) = v
+		return err == nil && q.Cmp(least) >= 0 && q.Cmp(most) <= 0
+	}}
+}
+
+// printable keeps line breaks and other controls out of paths and names.
+func printable(v string) bool {
+	return strings.IndexFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
 func oneOf(name string, values []string, set func(*Settings, string)) Key {
@@ -150,6 +219,9 @@ func Parse(project, stack string, source Source, keys []string, secret func(key 
 			problem("%s:%s is no key of this project; did you mean %s? (`pulumi config rm %q` removes it)", project, clip(name), nearest(name), clip(name))
 		}
 	}
+	for _, err := range s.together() {
+		problem("%s:%w", project, err)
+	}
 	if len(problems) > 0 {
 		noun := "problems"
 		if len(problems) == 1 {
@@ -169,6 +241,33 @@ func Parse(project, stack string, source Source, keys []string, secret func(key 
 	override(&images.NodeExporter, s.Images.NodeExporter)
 	s.Images = images
 	return s, nil
+}
+
+// together reports what does not fit together, each as "KEY = VALUE: why".
+func (s *Settings) together() []error {
+	var errs []error
+	add := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	switch s.Cluster {
+	case Kind:
+		if s.Role == Platform || s.Role == Student {
+			add("role = %q: with cluster=kind allowed is %s, for one stack is both", s.Role, All)
+		}
+	case Existing:
+		if s.Role == All {
+			add("role = %q: with cluster=existing allowed is one of %s, %s", s.Role, Platform, Student)
+		}
+		if s.KubeContext == "" {
+			add("kubeContext = \"\": with cluster=existing it must name a context of the kubeconfig (`kubectl config get-contexts`)")
+		}
+		if s.HostPort != 0 {
+			add("hostPort = %d: a port of this machine leads to a kind cluster alone; with cluster=existing allowed is 0", s.HostPort)
+		}
+		// A rollout has a quarter more pods of the app for a while, and Prometheus two.
+		if need := s.Replicas + (s.Replicas+3)/4 + 2; s.Role == Student && need > s.QuotaPods {
+			add("quotaPods = %d: %d replicas and Prometheus need %d while they roll out", s.QuotaPods, s.Replicas, need)
+		}
+	}
+	return errs
 }
 
 func override(image *string, with string) {

@@ -301,7 +301,7 @@ func compareTargets(raw []byte, want map[string]int) error {
 		} `json:"data"`
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("Prometheus's answer: %w", err)
+		return fmt.Errorf("the answer of Prometheus: %w", err)
 	}
 	up := map[string]int{}
 	var errs []error

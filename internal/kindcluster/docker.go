@@ -63,11 +63,7 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]Container, e
 	if err != nil || len(bytes.Fields(ids)) == 0 {
 		return nil, err
 	}
-	args := []string{"inspect", "--type", "container"}
-	for _, id := range strings.Fields(string(ids)) {
-		args = append(args, id)
-	}
-	out, err := docker(ctx, args...)
+	out, err := docker(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(string(ids))...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,273 @@
+// Package sharedcluster does, on a cluster that others use too, what Pulumi's
+// resources cannot: it proves before anything is made that a stack's names are
+// free, removes what a killed `up` left, and makes a student's kubeconfig.
+//
+// Whose an object is stands in its annotations, from its creation on.
+package sharedcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Environment variables of `go tool sharedcluster`.
+const (
+	EnvKubeconfig = "BOOTCAMP_KUBECONFIG" // a file; empty is kubectl's own rule
+	EnvContext    = "BOOTCAMP_CONTEXT"
+	EnvOwned      = "BOOTCAMP_OWNED"    // the stack's objects, as Owned writes them
+	EnvRequired   = "BOOTCAMP_REQUIRED" // objects that must be there before
+	EnvNamespace  = "BOOTCAMP_NAMESPACE"
+	EnvAccount    = "BOOTCAMP_ACCOUNT"
+	EnvLifetime   = "BOOTCAMP_LIFETIME"
+)
+
+// Annotations of every object that has no namespace of the stack's around it.
+const (
+	AnnotationClaim = "bootcamp/claim"
+	AnnotationStack = "bootcamp/stack"
+)
+
+const (
+	requestTimeout = 30 * time.Second
+	goneTimeout    = 4 * time.Minute // a namespace empties itself first
+)
+
+// Object is the plural resource and the name of an object of the whole cluster.
+type Object struct{ Resource, Name string }
+
+// resources are the kinds that a stack has outside its namespace.
+var resources = map[string]schema.GroupVersionResource{
+	"namespaces":                        {Version: "v1", Resource: "namespaces"},
+	"clusterroles":                      {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
+	"clusterrolebindings":               {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
+	"validatingadmissionpolicies":       {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"},
+	"validatingadmissionpolicybindings": {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicybindings"},
+}
+
+// Owned writes objects for EnvOwned, and ParseOwned reads them.
+func Owned(objects []Object) string {
+	out := make([]string, len(objects))
+	for i, o := range objects {
+		out[i] = o.Resource + "/" + o.Name
+	}
+	return strings.Join(out, " ")
+}
+
+// ParseOwned is the inverse of Owned; nothing is no objects.
+func ParseOwned(s string) ([]Object, error) {
+	var out []Object
+	for _, f := range strings.Fields(s) {
+		resource, name, _ := strings.Cut(f, "/")
+		if _, known := resources[resource]; !known || name == "" {
+			return nil, fmt.Errorf("%q is not RESOURCE/NAME of a known resource", f)
+		}
+		out = append(out, Object{resource, name})
+	}
+	return out, nil
+}
+
+// Access is how a shared cluster is reached.
+type Access struct {
+	Kubeconfig string // a file; empty is kubectl's own rule ($KUBECONFIG, then ~/.kube/config)
+	Context    string // never empty: the current context is whatever was used last
+}
+
+// config loads the context's client configuration, or says which contexts there
+// are. It does not talk to the cluster.
+func (a Access) config() (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	where := "$KUBECONFIG or ~/.kube/config"
+	if a.Kubeconfig != "" {
+		rules.ExplicitPath, where = a.Kubeconfig, a.Kubeconfig
+	}
+	raw, err := rules.Load()
+	if err != nil {
+		return nil, fmt.Errorf("the kubeconfig (%s): %w", where, err)
+	}
+	if _, ok := raw.Contexts[a.Context]; !ok {
+		names := make([]string, 0, len(raw.Contexts))
+		for n := range raw.Contexts {
+			names = append(names, n)
+		}
+		return nil, fmt.Errorf("the kubeconfig (%s) has no context %q; its contexts are: %s", where, a.Context, strings.Join(names, ", "))
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, a.Context, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("context %q of the kubeconfig (%s): %w", a.Context, where, err)
+	}
+	config.Timeout = requestTimeout
+	config.WarningHandler = rest.NoWarnings{}
+	return config, nil
+}
+
+// Check tells whether the kubeconfig and the context can be used at all.
+func (a Access) Check() error {
+	_, err := a.config()
+	return err
+}
+
+// Client is a connection to a shared cluster.
+type Client struct {
+	config  *rest.Config
+	dynamic dynamic.Interface
+	typed   kubernetes.Interface
+	log     io.Writer
+}
+
+// Connect makes a client; progress goes to log.
+func Connect(a Access, log io.Writer) (*Client, error) {
+	config, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	typed, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{config: config, dynamic: dyn, typed: typed, log: log}, nil
+}
+
+// Free returns an error that names each object which is there already without
+// the claim, and whose it is; a stack takes nothing over on a cluster that
+// others use. An empty claim is nobody's.
+func (c *Client) Free(ctx context.Context, claim string, objects []Object) error {
+	var errs []error
+	for _, o := range objects {
+		live, err := c.get(ctx, o)
+		if err != nil {
+			errs = append(errs, err)
+		} else if live != nil && (claim == "" || live.GetAnnotations()[AnnotationClaim] != claim) {
+			errs = append(errs, fmt.Errorf("%s/%s exists already; its owner is %s. It was left untouched: use another stack name, or ask its owner", o.Resource, o.Name, owner(live)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// There returns an error that names each object which is missing.
+func (c *Client) There(ctx context.Context, objects []Object) error {
+	var errs []error
+	for _, o := range objects {
+		live, err := c.get(ctx, o)
+		if err == nil && live == nil {
+			err = fmt.Errorf("%s/%s is missing; the class's own stack makes it: `pulumi up` a stack with role=platform on this cluster first", o.Resource, o.Name)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Release deletes the objects that bear the claim and returns once they are
+// gone. Objects without it stay.
+func (c *Client) Release(ctx context.Context, claim string, objects []Object) error {
+	if claim == "" {
+		return errors.New("the claim is empty")
+	}
+	var errs []error
+	for _, o := range objects {
+		live, err := c.get(ctx, o)
+		if err == nil && live != nil && live.GetAnnotations()[AnnotationClaim] == claim {
+			fmt.Fprintf(c.log, "removing %s/%s, which a run that was cut short has left\n", o.Resource, o.Name)
+			err = c.remove(ctx, o, live)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Client) get(ctx context.Context, o Object) (*unstructured.Unstructured, error) {
+	live, err := c.dynamic.Resource(resources[o.Resource]).Get(ctx, o.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s/%s: %w", o.Resource, o.Name, err)
+	}
+	return live, nil
+}
+
+func (c *Client) remove(ctx context.Context, o Object, live *unstructured.Unstructured) error {
+	access, uid := c.dynamic.Resource(resources[o.Resource]), live.GetUID()
+	err := access.Delete(ctx, o.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting %s/%s: %w", o.Resource, o.Name, err)
+	}
+	err = wait.PollUntilContextTimeout(ctx, time.Second, goneTimeout, true, func(ctx context.Context) (bool, error) {
+		now, err := c.get(ctx, o)
+		return err == nil && (now == nil || now.GetUID() != uid), nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s/%s is still there %s after its deletion: %w", o.Resource, o.Name, goneTimeout, err)
+	}
+	return nil
+}
+
+// owner says in words whose an object is, by all that objects tell of that.
+func owner(o *unstructured.Unstructured) string {
+	if stack := o.GetAnnotations()[AnnotationStack]; stack != "" {
+		return "stack " + stack
+	}
+	var known []string
+	if by := o.GetLabels()["app.kubernetes.io/managed-by"]; by != "" {
+		known = append(known, "managed by "+by)
+	}
+	for _, r := range o.GetOwnerReferences() {
+		known = append(known, "of "+r.Kind+" "+r.Name)
+	}
+	if f := o.GetManagedFields(); len(f) > 0 {
+		known = append(known, fmt.Sprintf("written by %q", f[0].Manager))
+	}
+	known = append(known, "made "+o.GetCreationTimestamp().UTC().Format(time.RFC3339))
+	return "not this project (" + strings.Join(known, ", ") + ")"
+}
+
+// Kubeconfig makes a kubeconfig for a ServiceAccount: the cluster as the
+// administrator reaches it, a token that is bound to the account and expires,
+// and the namespace preset. The cluster may shorten the lifetime.
+func (c *Client) Kubeconfig(ctx context.Context, namespace, account string, lifetime time.Duration) ([]byte, time.Time, error) {
+	seconds := int64(lifetime.Seconds())
+	answer, err := c.typed.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("a token for %s/%s: %w", namespace, account, err)
+	}
+	tls := c.config.TLSClientConfig
+	if len(tls.CAData) == 0 && tls.CAFile != "" {
+		if err := rest.LoadTLSFiles(c.config); err != nil {
+			return nil, time.Time{}, err
+		}
+		tls = c.config.TLSClientConfig
+	}
+	out := clientcmdapi.NewConfig()
+	out.Clusters[namespace] = &clientcmdapi.Cluster{
+		Server:                   c.config.Host,
+		CertificateAuthorityData: tls.CAData,
+		InsecureSkipTLSVerify:    tls.Insecure,
+		TLSServerName:            tls.ServerName,
+	}
+	out.AuthInfos[namespace] = &clientcmdapi.AuthInfo{Token: answer.Status.Token}
+	out.Contexts[namespace] = &clientcmdapi.Context{Cluster: namespace, AuthInfo: namespace, Namespace: namespace}
+	out.CurrentContext = namespace
+	raw, err := clientcmd.Write(*out)
+	return raw, answer.Status.ExpirationTimestamp.Time, err
+}

@@ -1,0 +1,135 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/internal/check"
+	"k8sbootcamp/tests/live/internal/livelab"
+)
+
+// TestLab is the course from first to last, as one student has it: up, all of
+// the text's questions, the knobs in place, another shape, away.
+func TestLab(t *testing.T) {
+	lab := livelab.New(t)
+	s := lab.Stack("lab", nil)
+
+	out, err := s.Up()
+	require.NoError(t, err, out)
+	require.Len(t, s.Containers(), 4, "one control plane and three workers")
+	assert.NotContains(t, out, "client-key-data", "the kubeconfig was shown")
+	assert.Equal(t, "bootcamp-lab", s.Output("clusterName"))
+	assert.Equal(t, "kind-bootcamp-lab", s.Output("context"))
+	assert.Equal(t, "/api/v1/namespaces/default/services/bootcamp-svc/proxy/", s.Output("appProxyPath"))
+	assert.Empty(t, s.Output("appURL"))
+	accepts(t, s, true, true)
+	first := nodes(s)
+
+	out, err = s.Up()
+	require.NoError(t, err, out)
+	assert.NotRegexp(t, `[0-9]+ (created|updated|replaced|deleted)`, out, "an up with nothing to do did something")
+
+	// In place: nothing of the cluster is new.
+	s.Set("replicas", "4")
+	s.Set("serviceType", "NodePort")
+	s.Set("scrapeInterval", "5s")
+	out, err = s.Up()
+	require.NoError(t, err, out)
+	assert.Equal(t, first, nodes(s), "the cluster was replaced for a setting that needs no new one")
+	assert.Equal(t, "4", kubectl(t, s, "get", "deployment", "bootcamp", "-o", "jsonpath={.status.availableReplicas}"))
+	assert.Equal(t, "NodePort 30080", kubectl(t, s, "get", "service", "bootcamp-svc", "-o", "jsonpath={.spec.type} {.spec.ports[0].nodePort}"))
+	accepts(t, s, true, false)
+	assert.Contains(t, kubectl(t, s, "get", "--raw", "/api/v1/namespaces/default/services/prometheus:http/proxy/api/v1/status/config"),
+		"scrape_interval: 5s", "Prometheus still has its old configuration")
+
+	// A LoadBalancer, which kind does not give: the up ends and says so.
+	s.Set("serviceType", "LoadBalancer")
+	begin := time.Now()
+	out, err = s.Up()
+	require.NoError(t, err, out)
+	assert.Less(t, time.Since(begin), time.Minute, "the up waited for an address that never comes")
+	assert.Contains(t, out, "kind gives no load balancers")
+	assert.Empty(t, s.Output("appURL"))
+
+	// Another shape: a new cluster, with everything in it.
+	s.Set("workers", "1")
+	s.Set("serviceType", "NodePort")
+	s.Set("hostPort", "18931")
+	out, err = s.Up()
+	require.NoError(t, err, out)
+	require.Len(t, s.Containers(), 2)
+	assert.NotContains(t, nodes(s), first[0])
+	accepts(t, s, true, false)
+	require.Equal(t, "http://127.0.0.1:18931/", s.Output("appURL"))
+	answer, err := http.Get("http://127.0.0.1:18931/")
+	require.NoError(t, err)
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	assert.Equal(t, http.StatusOK, answer.StatusCode, string(body))
+
+	s.Set("monitoring", "false")
+	out, err = s.Up()
+	require.NoError(t, err, out)
+	accepts(t, s, false, false)
+	assert.Empty(t, strings.TrimSpace(kubectl(t, s, "get", "deployment,daemonset,configmap,serviceaccount,clusterrole,clusterrolebinding",
+		"--all-namespaces", "--selector", "app in (prometheus,node-exporter)", "-o", "name")))
+
+	out, err = s.Destroy()
+	require.NoError(t, err, out)
+	assert.Empty(t, s.Containers(), "containers are left")
+}
+
+// TestDestroyWithoutCluster: a cluster that is long gone is no obstacle.
+func TestDestroyWithoutCluster(t *testing.T) {
+	s := livelab.New(t).Stack("gone", map[string]string{"workers": "0", "monitoring": "false"})
+	out, err := s.Up()
+	require.NoError(t, err, out)
+	for _, c := range s.Containers() {
+		said, err := exec.Command("docker", "rm", "--force", "--volumes", c.ID).CombinedOutput()
+		require.NoError(t, err, string(said))
+	}
+	out, err = s.Destroy()
+	require.NoError(t, err, out)
+	assert.Contains(t, out, "have been deleted")
+}
+
+// accepts asks the course's questions with the stack's own kubeconfig.
+func accepts(t *testing.T, s *livelab.Stack, monitoring, disrupt bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	for _, r := range check.Run(ctx, check.Options{
+		Kubeconfig: []byte(s.Output("kubeconfig")),
+		Context:    s.Output("context"),
+		Monitoring: monitoring,
+		Disrupt:    disrupt,
+	}) {
+		assert.True(t, r.OK, "%s: %s", r.Question, r.Detail)
+		t.Logf("%s: %s (%s)", r.Question, r.Detail, r.Took.Round(time.Millisecond))
+	}
+}
+
+func nodes(s *livelab.Stack) []string {
+	var ids []string
+	for _, c := range s.Containers() {
+		ids = append(ids, fmt.Sprintf("%s %s", c.Name, c.ID))
+	}
+	return ids
+}
+
+func kubectl(t *testing.T, s *livelab.Stack, args ...string) string {
+	t.Helper()
+	out, err := s.Kubectl(args...)
+	require.NoError(t, err, out)
+	return out
+}

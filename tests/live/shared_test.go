@@ -1,0 +1,383 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/kind/pkg/log"
+
+	"k8sbootcamp/components/cluster"
+	"k8sbootcamp/components/editions"
+	"k8sbootcamp/internal/check"
+	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/tests/live/internal/livelab"
+)
+
+// shared is a cluster that no stack made: what a class finds there.
+type shared struct {
+	t          *testing.T
+	name       string
+	kubeconfig string // a file
+	config     *rest.Config
+	client     kubernetes.Interface
+}
+
+// newShared makes a kind cluster by hand and removes it after the test.
+func newShared(t *testing.T, name string, workers int) *shared {
+	t.Helper()
+	image := os.Getenv("LAB_NODE_IMAGE")
+	if image == "" {
+		current, err := editions.Of(editions.Current)
+		require.NoError(t, err)
+		image = current.Node
+	}
+	config, err := cluster.KindConfig(&cluster.KindArgs{Name: name, Workers: workers, NodeImage: image})
+	require.NoError(t, err)
+	ctx := context.Background()
+	c := kindcluster.Cluster{Name: name, Claim: kindcluster.NewClaim()}
+	m := &kindcluster.Manager{Engine: kindcluster.NewDocker(log.NoopLogger{}), Log: io.Discard}
+	t.Cleanup(func() { assert.NoError(t, m.Delete(ctx, c)) })
+	raw, err := m.Ensure(ctx, c, config)
+	require.NoError(t, err)
+	s := &shared{t: t, name: name, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	require.NoError(t, os.WriteFile(s.kubeconfig, []byte(raw), 0o600))
+	s.config, s.client = connect(t, raw)
+	return s
+}
+
+func connect(t *testing.T, kubeconfig string) (*rest.Config, kubernetes.Interface) {
+	t.Helper()
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
+	require.NoError(t, err)
+	config.QPS, config.Burst = 100, 200
+	config.WarningHandler = rest.NoWarnings{}
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	return config, client
+}
+
+// stack makes a stack on the shared cluster.
+func (s *shared) stack(lab *livelab.Lab, name, role string, more map[string]string) *livelab.Stack {
+	config := map[string]string{
+		"cluster": "existing", "role": role, "kubeContext": "kind-" + s.name, "kubeconfigPath": s.kubeconfig, "edition": "current",
+	}
+	for k, v := range more {
+		config[k] = v
+	}
+	return lab.Stack(name, config)
+}
+
+// objects lists every object of the cluster that stays where nobody touches it,
+// as "resource namespace/name uid".
+func (s *shared) objects() []string {
+	s.t.Helper()
+	disco, err := discovery.NewDiscoveryClientForConfig(s.config)
+	require.NoError(s.t, err)
+	dyn, err := dynamic.NewForConfig(s.config)
+	require.NoError(s.t, err)
+	lists, err := disco.ServerPreferredResources()
+	require.NoError(s.t, err)
+	var out []string
+	for _, l := range lists {
+		gv, err := schema.ParseGroupVersion(l.GroupVersion)
+		require.NoError(s.t, err)
+		for _, r := range l.APIResources {
+			if !strings.Contains(strings.Join(r.Verbs, " "), "list") || r.Name == "events" || r.Name == "componentstatuses" {
+				continue
+			}
+			all, err := dyn.Resource(gv.WithResource(r.Name)).List(context.Background(), metav1.ListOptions{})
+			require.NoError(s.t, err, r.Name)
+			for _, o := range all.Items {
+				out = append(out, fmt.Sprintf("%s %s/%s %s", r.Name, o.GetNamespace(), o.GetName(), o.GetUID()))
+			}
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// TestSharedCluster is a class on one cluster: the platform and students on it,
+// what each may do, and that nothing but a stack's own is ever touched.
+func TestSharedCluster(t *testing.T) {
+	lab := livelab.New(t)
+	on := newShared(t, "shared-class", 1)
+	ctx := context.Background()
+	empty := on.objects()
+
+	alice := on.stack(lab, "alice", "student", nil)
+	out, err := alice.Up()
+	require.Error(t, err, "a student went up without the class's platform")
+	assert.Contains(t, out, "clusterroles/bootcamp-platform-nodes is missing")
+	out, err = alice.Destroy()
+	require.NoError(t, err, out)
+	require.Equal(t, empty, on.objects(), "a student's failed up has left something")
+
+	class := on.stack(lab, "class", "platform", nil)
+	out, err = class.Up()
+	require.NoError(t, err, out)
+	bob := on.stack(lab, "bob", "student", nil)
+	out, err = bob.Up()
+	require.NoError(t, err, out)
+	out, err = alice.Up()
+	require.NoError(t, err, out)
+	studentAccepts(t, alice)
+	studentAccepts(t, bob)
+
+	t.Run("CanI", func(t *testing.T) { canI(t, alice, bob) })
+	t.Run("PodSecurity", func(t *testing.T) { podSecurity(t, on, alice) })
+
+	t.Run("InPlace", func(t *testing.T) {
+		before := uid(t, on, alice)
+		alice.Set("replicas", "3")
+		out, err := alice.Up()
+		require.NoError(t, err, out)
+		assert.Equal(t, before, uid(t, on, alice), "the namespace was replaced for a change of replicas")
+		studentAccepts(t, alice)
+		out, err = alice.Up()
+		require.NoError(t, err, out)
+		assert.NotRegexp(t, `[0-9]+ (created|updated|replaced|deleted)`, out)
+	})
+
+	t.Run("Foreign", func(t *testing.T) {
+		theirs, err := on.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+			Name: "bootcamp-carol", Labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"},
+		}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		carol := on.stack(lab, "carol", "student", nil)
+		out, err := carol.Up()
+		require.Error(t, err, out)
+		assert.Contains(t, out, "namespaces/bootcamp-carol exists already; its owner is not this project (managed by Helm")
+		out, err = carol.Destroy()
+		require.NoError(t, err, out)
+		now, err := on.client.CoreV1().Namespaces().Get(ctx, theirs.Name, metav1.GetOptions{})
+		require.NoError(t, err, "another's namespace is gone")
+		assert.Equal(t, theirs.ResourceVersion, now.ResourceVersion, "another's namespace was changed")
+		require.NoError(t, on.client.CoreV1().Namespaces().Delete(ctx, theirs.Name, metav1.DeleteOptions{}))
+
+		second := on.stack(lab, "class2", "platform", nil)
+		out, err = second.Up()
+		require.Error(t, err, out)
+		assert.Contains(t, out, "namespaces/bootcamp-platform exists already; its owner is stack organization/bootcamp/class")
+		out, err = second.Destroy()
+		require.NoError(t, err, out)
+		studentAccepts(t, bob)
+	})
+
+	t.Run("Outage", func(t *testing.T) {
+		node := on.name + "-control-plane"
+		runDocker(t, "stop", node)
+		out, err := alice.Destroy()
+		runDocker(t, "start", node)
+		require.Error(t, err, "a destroy succeeded while the cluster did not answer:\n"+out)
+		require.Eventually(t, func() bool {
+			_, err := on.client.CoreV1().Namespaces().Get(ctx, "bootcamp-alice", metav1.GetOptions{})
+			return err == nil
+		}, 3*time.Minute, time.Second, "the cluster did not come back")
+		studentAccepts(t, bob)
+	})
+
+	require.Eventually(t, func() bool { // it goes in the background
+		_, err := on.client.CoreV1().Namespaces().Get(ctx, "bootcamp-carol", metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	}, time.Minute, time.Second)
+	others := without(on.objects(), "bootcamp-alice")
+	out, err = alice.Destroy()
+	require.NoError(t, err, out)
+	assert.Equal(t, others, on.objects(), "destroying alice left something of hers, or touched what was not hers")
+
+	out, err = bob.Destroy()
+	require.NoError(t, err, out)
+	out, err = class.Destroy()
+	require.NoError(t, err, out)
+	assert.Equal(t, empty, on.objects(), "something of the class is left")
+}
+
+// without leaves out a namespace, what is in it, and what has it in its name.
+func without(objects []string, namespace string) []string {
+	var out []string
+	for _, o := range objects {
+		if !strings.Contains(o, namespace) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func studentAccepts(t *testing.T, s *livelab.Stack) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	for _, r := range check.Run(ctx, check.Options{
+		Kubeconfig: []byte(s.Output("studentKubeconfig")),
+		Namespace:  s.Output("namespace"),
+		Monitoring: true,
+		Disrupt:    true,
+	}) {
+		assert.True(t, r.OK, "%s: %s: %s", s.Name, r.Question, r.Detail)
+		t.Logf("%s: %s: %s (%s)", s.Name, r.Question, r.Detail, r.Took.Round(time.Millisecond))
+	}
+}
+
+func uid(t *testing.T, on *shared, s *livelab.Stack) string {
+	t.Helper()
+	ns, err := on.client.CoreV1().Namespaces().Get(context.Background(), s.Output("namespace"), metav1.GetOptions{})
+	require.NoError(t, err)
+	return string(ns.UID)
+}
+
+// canI asks, as alice, what the course needs and what it must not allow.
+func canI(t *testing.T, alice, bob *livelab.Stack) {
+	_, client := connect(t, alice.Output("studentKubeconfig"))
+	own, other := alice.Output("namespace"), bob.Output("namespace")
+	const rbacGroup, all = "rbac.authorization.k8s.io", ""
+	for _, q := range []struct {
+		want                                        bool
+		verb, group, resource, sub, namespace, name string
+	}{
+		// the course's commands
+		{true, "list", "", "pods", "", own, ""},
+		{true, "watch", "", "pods", "", own, ""},
+		{true, "delete", "", "pods", "", own, ""},
+		{true, "create", "", "pods", "", own, ""},
+		{true, "get", "", "pods", "log", own, ""},
+		{true, "create", "", "pods", "portforward", own, ""},
+		{true, "create", "apps", "deployments", "", own, ""},
+		{true, "patch", "apps", "deployments", "", own, ""},
+		{true, "update", "apps", "deployments", "scale", own, ""},
+		{true, "list", "apps", "replicasets", "", own, ""},
+		{true, "create", "apps", "daemonsets", "", own, ""},
+		{true, "create", "", "services", "", own, ""},
+		{true, "get", "", "services", "proxy", own, ""},
+		{true, "patch", "", "configmaps", "", own, ""},
+		{true, "create", "", "serviceaccounts", "", own, ""},
+		{true, "list", "", "events", "", own, ""},
+		{true, "list", "", "endpoints", "", own, ""},
+		{true, "get", "", "namespaces", "", own, own},
+		{true, "list", "", "nodes", "", all, ""},
+		{true, "create", "", "serviceaccounts", "token", own, "prometheus"},
+		// others
+		{false, "list", "", "pods", "", other, ""},
+		{false, "delete", "", "pods", "", other, ""},
+		{false, "get", "", "services", "proxy", other, ""},
+		{false, "get", "", "configmaps", "", other, ""},
+		{false, "list", "", "pods", "", all, ""},
+		{false, "list", "", "pods", "", "default", ""},
+		{false, "list", "", "pods", "", cluster.PlatformNamespace, ""},
+		{false, "delete", "apps", "daemonsets", "", cluster.PlatformNamespace, "node-exporter"},
+		{false, "get", "", "secrets", "", "kube-system", ""},
+		{false, "list", "", "secrets", "", "kube-system", ""},
+		{false, "list", "", "secrets", "", own, ""},
+		{false, "get", "", "configmaps", "", "kube-system", ""},
+		// the cluster
+		{false, "delete", "", "nodes", "", all, ""},
+		{false, "patch", "", "nodes", "", all, ""},
+		{false, "get", "", "nodes", "proxy", all, ""},
+		{false, "create", "", "namespaces", "", all, ""},
+		{false, "list", "", "namespaces", "", all, ""},
+		{false, "delete", "", "namespaces", "", own, own},
+		{false, "patch", "", "namespaces", "", own, own},
+		{false, "create", "", "persistentvolumes", "", all, ""},
+		{false, "create", "apiextensions.k8s.io", "customresourcedefinitions", "", all, ""},
+		{false, "create", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", all, ""},
+		{false, "delete", "admissionregistration.k8s.io", "validatingadmissionpolicies", "", all, ""},
+		// a way up
+		{false, "create", rbacGroup, "roles", "", own, ""},
+		{false, "create", rbacGroup, "rolebindings", "", own, ""},
+		{false, "patch", rbacGroup, "roles", "", own, "student"},
+		{false, "create", rbacGroup, "clusterrolebindings", "", all, ""},
+		{false, "bind", rbacGroup, "clusterroles", "", all, "cluster-admin"},
+		{false, "escalate", rbacGroup, "roles", "", own, ""},
+		{false, "escalate", rbacGroup, "clusterroles", "", all, ""},
+		{false, "impersonate", "", "users", "", all, ""},
+		{false, "impersonate", "", "groups", "", all, "system:masters"},
+		{false, "impersonate", "", "serviceaccounts", "", "kube-system", ""},
+		{false, "create", "", "serviceaccounts", "token", own, "student"},
+		{false, "create", "", "serviceaccounts", "token", "kube-system", ""},
+		{false, "create", "", "pods", "exec", own, ""},
+		// the limits
+		{false, "patch", "", "resourcequotas", "", own, ""},
+		{false, "delete", "", "resourcequotas", "", own, ""},
+		{false, "delete", "", "limitranges", "", own, ""},
+		{false, "delete", "networking.k8s.io", "networkpolicies", "", own, ""},
+		{false, "create", "networking.k8s.io", "networkpolicies", "", own, ""},
+		{false, "create", "certificates.k8s.io", "certificatesigningrequests", "", all, ""},
+	} {
+		answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(context.Background(), &authorizationv1.SelfSubjectAccessReview{
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Verb: q.verb, Group: q.group, Resource: q.resource, Subresource: q.sub, Namespace: q.namespace, Name: q.name,
+			}},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, q.want, answer.Status.Allowed, "can a student %s %s/%s %s in %q?", q.verb, q.resource, q.sub, q.name, q.namespace)
+	}
+}
+
+// podSecurity has alice try what her rights alone would let her do, and the
+// admission refuses.
+func podSecurity(t *testing.T, on *shared, alice *livelab.Stack) {
+	_, client := connect(t, alice.Output("studentKubeconfig"))
+	ns := alice.Output("namespace")
+	yes := true
+	pod := func(change func(*corev1.PodSpec)) *corev1.Pod {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "try-"}, Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "c", Image: "registry.k8s.io/e2e-test-images/agnhost:2.63.0"}},
+		}}
+		change(&p.Spec)
+		return p
+	}
+	dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	for name, p := range map[string]*corev1.Pod{
+		"privileged":  pod(func(s *corev1.PodSpec) { s.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: &yes} }),
+		"hostNetwork": pod(func(s *corev1.PodSpec) { s.HostNetwork = true }),
+		"hostPID":     pod(func(s *corev1.PodSpec) { s.HostPID = true }),
+		"hostPath": pod(func(s *corev1.PodSpec) {
+			s.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}
+		}),
+		"hostPort": pod(func(s *corev1.PodSpec) {
+			s.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 80, HostPort: 80}}
+		}),
+	} {
+		_, err := client.CoreV1().Pods(ns).Create(context.Background(), p, dry)
+		assert.True(t, apierrors.IsForbidden(err), "%s: %v", name, err)
+		assert.ErrorContains(t, err, "PodSecurity", name)
+	}
+	_, err := client.CoreV1().Pods(ns).Create(context.Background(), pod(func(*corev1.PodSpec) {}), dry)
+	assert.NoError(t, err, "a plain pod without sizes, as the course's manifests have it")
+
+	_, err = client.CoreV1().Services(ns).Create(context.Background(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "steal"},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}, ExternalIPs: []string{"192.0.2.1"}},
+	}, dry)
+	assert.ErrorContains(t, err, "may not have externalIPs")
+
+	_, err = client.CoreV1().Nodes().Get(context.Background(), on.name+"-control-plane", metav1.GetOptions{})
+	assert.NoError(t, err)
+}
+
+func runDocker(t *testing.T, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
+	require.NoError(t, err, string(out))
+}
