@@ -213,14 +213,17 @@ func newNetworkPolicy(ctx *pulumi.Context, on *Existing, nodeExporterPort int, p
 	if err != nil {
 		return err
 	}
-	apiServer := api.Endpoints.ApplyT(func(endpoints []discoveryv1.Endpoint) []networkingv1.NetworkPolicyPeer {
+	apiServer := api.Endpoints.ApplyT(func(endpoints []discoveryv1.Endpoint) ([]networkingv1.NetworkPolicyPeer, error) {
 		var peers []networkingv1.NetworkPolicyPeer
 		for _, e := range endpoints {
 			for _, address := range e.Addresses {
 				peers = append(peers, networkingv1.NetworkPolicyPeer{IpBlock: &networkingv1.IPBlock{Cidr: hostCIDR(address)}})
 			}
 		}
-		return peers
+		if len(peers) == 0 { // a rule without peers is for everybody
+			return nil, errors.New("EndpointSlice default/kubernetes has no addresses, so the NetworkPolicy cannot name the API server")
+		}
+		return peers, nil
 	}).(networkingv1.NetworkPolicyPeerArrayOutput)
 
 	namespace := func(name string) *networkingv1.NetworkPolicyPeerArgs {

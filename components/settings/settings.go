@@ -197,6 +197,13 @@ func Parse(project, stack string, source Source, keys []string, secret func(key 
 	if !stackRE.MatchString(stack) {
 		problem("stack name %q: allowed are 1 to 100 letters, digits, '-', '_' and '.'", clip(stack))
 	}
+	values, bad := map[string]string{}, map[string]bool{}
+	shown := func(key string) string {
+		if secret(key) {
+			return "[secret]"
+		}
+		return strconv.Quote(clip(values[key]))
+	}
 	for _, k := range Keys {
 		value, err := source.Try(k.Name)
 		if errors.Is(err, config.ErrMissingVar) {
@@ -205,22 +212,23 @@ func Parse(project, stack string, source Source, keys []string, secret func(key 
 			problem("%s:%s cannot be read: %w", project, k.Name, err)
 			continue
 		}
+		values[k.Name] = value
 		if !k.set(s, value) {
-			shown := fmt.Sprintf("%q", clip(value))
-			if secret(k.Name) {
-				shown = "[secret]"
-			}
-			problem("%s:%s = %s: allowed is %s", project, k.Name, shown, k.Allowed)
+			bad[k.Name] = true
+			problem("%s:%s = %s: allowed is %s", project, k.Name, shown(k.Name), k.Allowed)
 		}
 	}
 	for _, full := range keys {
 		name, ours := strings.CutPrefix(full, project+":")
 		if ours && !slices.ContainsFunc(Keys, func(k Key) bool { return k.Name == name }) {
-			problem("%s:%s is no key of this project; did you mean %s? (`pulumi config rm %q` removes it)", project, clip(name), nearest(name), clip(name))
+			quoted := strconv.Quote(clip(name)) // no line break or colour of it gets to the terminal
+			problem("%s:%s is no key of this project; did you mean %s? (`pulumi config rm %s` removes it)", project, quoted[1:len(quoted)-1], nearest(name), quoted)
 		}
 	}
-	for _, err := range s.together() {
-		problem("%s:%w", project, err)
+	for _, c := range s.clashes() {
+		if !slices.ContainsFunc(c.keys, func(k string) bool { return bad[k] }) { // that one is reported already
+			problem("%s:%s = %s: %s", project, c.keys[0], shown(c.keys[0]), c.why)
+		}
 	}
 	if len(problems) > 0 {
 		noun := "problems"
@@ -243,31 +251,38 @@ func Parse(project, stack string, source Source, keys []string, secret func(key 
 	return s, nil
 }
 
-// together reports what does not fit together, each as "KEY = VALUE: why".
-func (s *Settings) together() []error {
-	var errs []error
-	add := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+// clash is a value that is good by itself, and not beside those of other keys.
+type clash struct {
+	keys []string // the one to change, then the others
+	why  string
+}
+
+func (s *Settings) clashes() []clash {
+	var found []clash
+	add := func(keys []string, format string, a ...any) {
+		found = append(found, clash{keys, fmt.Sprintf(format, a...)})
+	}
 	switch s.Cluster {
 	case Kind:
-		if s.Role == Platform || s.Role == Student {
-			add("role = %q: with cluster=kind allowed is %s, for one stack is both", s.Role, All)
+		if s.Role != All {
+			add([]string{"role", "cluster"}, "with cluster=kind allowed is %s, for one stack is both", All)
 		}
 	case Existing:
 		if s.Role == All {
-			add("role = %q: with cluster=existing allowed is one of %s, %s", s.Role, Platform, Student)
+			add([]string{"role", "cluster"}, "with cluster=existing allowed is one of %s, %s", Platform, Student)
 		}
 		if s.KubeContext == "" {
-			add("kubeContext = \"\": with cluster=existing it must name a context of the kubeconfig (`kubectl config get-contexts`)")
+			add([]string{"kubeContext", "cluster"}, "with cluster=existing it must name a context of the kubeconfig (`kubectl config get-contexts`)")
 		}
 		if s.HostPort != 0 {
-			add("hostPort = %d: a port of this machine leads to a kind cluster alone; with cluster=existing allowed is 0", s.HostPort)
+			add([]string{"hostPort", "cluster"}, "a port of this machine leads to a kind cluster alone; with cluster=existing allowed is 0")
 		}
 		// A rollout has a quarter more pods of the app for a while, and Prometheus two.
 		if need := s.Replicas + (s.Replicas+3)/4 + 2; s.Role == Student && need > s.QuotaPods {
-			add("quotaPods = %d: %d replicas and Prometheus need %d while they roll out", s.QuotaPods, s.Replicas, need)
+			add([]string{"quotaPods", "replicas", "role", "cluster"}, "%d replicas and Prometheus need %d while they roll out", s.Replicas, need)
 		}
 	}
-	return errs
+	return found
 }
 
 func override(image *string, with string) {

@@ -100,7 +100,8 @@ type Engine interface {
 // Manager does the work on an engine, one run at a time for each cluster.
 type Manager struct {
 	Engine Engine
-	Log    io.Writer // progress, line by line
+	Log    io.Writer            // progress, line by line
+	Limits func() InotifyLimits // of this host; nil is Inotify
 }
 
 func (m *Manager) say(format string, a ...any) { fmt.Fprintf(m.Log, format+"\n", a...) }
@@ -135,6 +136,8 @@ func (m *Manager) Ensure(ctx context.Context, c Cluster, config []byte) (string,
 	case m.adoptable(ctx, c.Name, found, mark, len(wanted.Nodes)):
 		m.say("cluster %s is there already, built by this stack and healthy", c.Name)
 		return m.Engine.Kubeconfig(ctx, c.Name)
+	case ctx.Err() != nil: // the look at it was cut short: it may be healthy
+		return "", ctx.Err()
 	default:
 		m.say("cluster %s was left unfinished or has another shape; building it anew", c.Name)
 		if err := m.remove(ctx, c.Name); err != nil {
@@ -149,7 +152,11 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 		config.Nodes[i].ExtraMounts = append(config.Nodes[i].ExtraMounts,
 			v1alpha4.Mount{HostPath: "/dev/null", ContainerPath: mark, Readonly: true})
 	}
-	limits := Inotify()
+	read := m.Limits
+	if read == nil {
+		read = Inotify
+	}
+	limits := read()
 	if limits.Low() {
 		m.say("warning: %s", limits)
 	}

@@ -1,0 +1,225 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/kind/pkg/apis/config/defaults"
+
+	"k8sbootcamp/components/cluster"
+	"k8sbootcamp/components/echo"
+	"k8sbootcamp/components/editions"
+	"k8sbootcamp/components/monitoring"
+	"k8sbootcamp/components/rbac"
+)
+
+// A made component: constructors differ in their types alone.
+func newKind(a *cluster.KindArgs) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { _, err := cluster.NewKind(ctx, "c", a); return err }
+}
+
+func newEcho(a *echo.Args) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { _, err := echo.New(ctx, "c", a); return err }
+}
+
+func newMonitoring(a *monitoring.Args) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { _, err := monitoring.New(ctx, "c", a); return err }
+}
+
+func newAccount(a *rbac.Args) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { _, err := rbac.New(ctx, "c", a); return err }
+}
+
+func goodKind() *cluster.KindArgs {
+	return &cluster.KindArgs{Name: "bootcamp-dev", Workers: 1, NodeImage: "node:1", NodePort: 30080, HostPort: 8080}
+}
+
+func goodEcho() *echo.Args {
+	return &echo.Args{Namespace: "default", Replicas: 1, Image: "echo:1", ServiceType: "NodePort", NodePort: 30080, RolloutTimeout: time.Minute}
+}
+
+func goodMonitoring() *monitoring.Args {
+	return &monitoring.Args{
+		Namespace: "default", PrometheusImage: "prometheus:1", NodeExporterImage: "node-exporter:1",
+		ScrapeInterval: model.Duration(15 * time.Second), RolloutTimeout: time.Minute,
+	}
+}
+
+func goodAccount() *rbac.Args {
+	return &rbac.Args{Namespace: "default", Name: "reader", Rules: []rbac.Rule{
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: rbac.Read},
+	}}
+}
+
+// change returns a good value with one thing done to it.
+func change[T any](good func() *T, do func(*T)) *T {
+	a := good()
+	do(a)
+	return a
+}
+
+// rules are good arguments with other rules.
+func rules(r ...rbac.Rule) *rbac.Args {
+	return change(goodAccount, func(a *rbac.Args) { a.Rules = r })
+}
+
+// TestComponentArguments: a component refuses what it cannot use, all problems
+// at once, before it registers anything.
+func TestComponentArguments(t *testing.T) {
+	t.Parallel()
+	type K = cluster.KindArgs
+	type E = echo.Args
+	type M = monitoring.Args
+	core, pods, get := []string{""}, []string{"pods"}, []rbac.Verb{rbac.Get}
+	tests := []struct {
+		name string
+		make pulumi.RunFunc
+		want []string // in the error; none is good
+	}{
+		{"kind: good", newKind(goodKind()), nil},
+		{"kind: least", newKind(&K{Name: "a", NodeImage: "node:1"}), nil},
+		{"kind: nil", newKind(nil), []string{"cluster.NewKind", "args are nil"}},
+		{"kind: name", newKind(change(goodKind, func(a *K) { a.Name = "A b" })), []string{`"A b"`}},
+		{"kind: fewer workers", newKind(change(goodKind, func(a *K) { a.Workers = -1 })), []string{"workers -1", "0 to 10"}},
+		{"kind: more workers", newKind(change(goodKind, func(a *K) { a.Workers = 11 })), []string{"workers 11", "0 to 10"}},
+		{"kind: image", newKind(change(goodKind, func(a *K) { a.NodeImage = "node" })), []string{`"node"`, "neither a tag nor a digest"}},
+		{"kind: host port", newKind(change(goodKind, func(a *K) { a.HostPort = 65536 })), []string{"65536"}},
+		{"kind: node port", newKind(change(goodKind, func(a *K) { a.NodePort = 0 })), []string{"node port 0"}},
+		{
+			"kind: all", newKind(&K{Workers: 99, NodeImage: "x:latest", HostPort: -1}),
+			[]string{`cluster name ""`, "workers 99", "its tag is latest", "host port -1"},
+		},
+
+		{"echo: good", newEcho(goodEcho()), nil},
+		{"echo: no replicas", newEcho(change(goodEcho, func(a *E) { a.Replicas = 0 })), nil},
+		{"echo: node port that no type uses", newEcho(change(goodEcho, func(a *E) { a.ServiceType, a.NodePort = "ClusterIP", 0 })), nil},
+		{"echo: nil", newEcho(nil), []string{"echo.New", "args are nil"}},
+		{"echo: namespace", newEcho(change(goodEcho, func(a *E) { a.Namespace = "" })), []string{"namespace is empty"}},
+		{"echo: fewer replicas", newEcho(change(goodEcho, func(a *E) { a.Replicas = -1 })), []string{"replicas -1", "0 to 100"}},
+		{"echo: more replicas", newEcho(change(goodEcho, func(a *E) { a.Replicas = 101 })), []string{"replicas 101", "0 to 100"}},
+		{"echo: image", newEcho(change(goodEcho, func(a *E) { a.Image = "" })), []string{`image ""`}},
+		{"echo: type", newEcho(change(goodEcho, func(a *E) { a.ServiceType = "ExternalName" })), []string{`"ExternalName"`, "ClusterIP, NodePort and LoadBalancer"}},
+		{"echo: node port", newEcho(change(goodEcho, func(a *E) { a.NodePort = 29999 })), []string{"node port 29999", "30000 to 32767"}},
+		{"echo: timeout", newEcho(change(goodEcho, func(a *E) { a.RolloutTimeout = 0 })), []string{"rollout timeout 0s"}},
+		{
+			"echo: all", newEcho(&E{Replicas: 999, Image: "e", ServiceType: "x", RolloutTimeout: -1}),
+			[]string{"namespace is empty", "replicas 999", `image "e"`, `service type "x"`, "rollout timeout -1ns"},
+		},
+
+		{"monitoring: good", newMonitoring(goodMonitoring()), nil},
+		{"monitoring: nil", newMonitoring(nil), []string{"monitoring.New", "args are nil"}},
+		{"monitoring: namespace", newMonitoring(change(goodMonitoring, func(a *M) { a.Namespace = "" })), []string{"namespace is empty"}},
+		{"monitoring: Prometheus", newMonitoring(change(goodMonitoring, func(a *M) { a.PrometheusImage = "p:latest" })), []string{`"p:latest"`}},
+		{"monitoring: node-exporter", newMonitoring(change(goodMonitoring, func(a *M) { a.NodeExporterImage = "n" })), []string{`"n"`}},
+		{"monitoring: shorter interval", newMonitoring(change(goodMonitoring, func(a *M) { a.ScrapeInterval = 999e6 })), []string{"999ms", "1s to 5m"}},
+		{"monitoring: longer interval", newMonitoring(change(goodMonitoring, func(a *M) { a.ScrapeInterval = 301e9 })), []string{"5m1s", "1s to 5m"}},
+		{"monitoring: timeout", newMonitoring(change(goodMonitoring, func(a *M) { a.RolloutTimeout = -time.Second })), []string{"rollout timeout -1s"}},
+		{"monitoring: all", newMonitoring(&M{PrometheusImage: "p", NodeExporterImage: "n"}), []string{"namespace", `"p"`, `"n"`, "scrape interval 0s", "rollout timeout 0s"}},
+
+		{"rbac: good", newAccount(goodAccount()), nil},
+		{"rbac: URLs", newAccount(rules(rbac.Rule{NonResourceURLs: []string{"/metrics"}, Verbs: get})), nil},
+		{"rbac: nil", newAccount(nil), []string{"rbac.New", "args are nil"}},
+		{"rbac: names", newAccount(&rbac.Args{Rules: goodAccount().Rules}), []string{`namespace "" and name ""`}},
+		{"rbac: no rules", newAccount(rules()), []string{"without rules"}},
+		{"rbac: no verbs", newAccount(rules(rbac.Rule{APIGroups: core, Resources: pods})), []string{"rule 1", "no verbs"}},
+		{"rbac: wildcard verb", newAccount(rules(rbac.Rule{APIGroups: core, Resources: pods, Verbs: []rbac.Verb{"*"}})), []string{`verb "*"`}},
+		{"rbac: unknown verb", newAccount(rules(rbac.Rule{APIGroups: core, Resources: pods, Verbs: []rbac.Verb{"escalate"}})), []string{`verb "escalate"`}},
+		{"rbac: wildcard resource", newAccount(rules(rbac.Rule{APIGroups: core, Resources: []string{"*"}, Verbs: get})), []string{`resource "*"`, "wildcard"}},
+		{"rbac: wildcard subresource", newAccount(rules(rbac.Rule{APIGroups: core, Resources: []string{"*/status"}, Verbs: get})), []string{`resource "*/status"`}},
+		{"rbac: wildcard group", newAccount(rules(rbac.Rule{APIGroups: []string{"*"}, Resources: pods, Verbs: get})), []string{`API group "*"`}},
+		{"rbac: wildcard URL", newAccount(rules(rbac.Rule{NonResourceURLs: []string{"/healthz/*"}, Verbs: get})), []string{`URL "/healthz/*"`}},
+		{"rbac: no group", newAccount(rules(rbac.Rule{Resources: pods, Verbs: get})), []string{"no API group"}},
+		{"rbac: nothing", newAccount(rules(rbac.Rule{Verbs: get})), []string{"neither resources nor URLs"}},
+		{"rbac: both", newAccount(rules(rbac.Rule{APIGroups: core, Resources: pods, NonResourceURLs: []string{"/x"}, Verbs: get})), []string{"not for both"}},
+		{"rbac: URL with a group", newAccount(rules(rbac.Rule{APIGroups: core, NonResourceURLs: []string{"/x"}, Verbs: get})), []string{"of no API group"}},
+		{"rbac: empty resource", newAccount(rules(rbac.Rule{APIGroups: core, Resources: []string{""}, Verbs: get})), []string{"empty resource"}},
+		{
+			"rbac: all", newAccount(&rbac.Args{Rules: []rbac.Rule{{Verbs: []rbac.Verb{"*"}}, {APIGroups: core, Resources: []string{"*"}}}}),
+			[]string{"namespace", "rule 1", `verb "*"`, "neither", "rule 2", "no verbs", `resource "*"`},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			recording := Run{Program: tt.make}.Record()
+			if tt.want == nil {
+				require.NoError(t, recording.Err)
+				assert.NotEmpty(t, recording.Resources)
+				return
+			}
+			require.Error(t, recording.Err)
+			for _, w := range tt.want {
+				assert.ErrorContains(t, recording.Err, w)
+			}
+			assert.Empty(t, recording.Resources)
+		})
+	}
+}
+
+// TestEditions holds the course's images against the text's manifests, and the
+// current ones against the pinned kind.
+func TestEditions(t *testing.T) {
+	t.Parallel()
+	text := courseObjects(t)
+	image := func(object string) any {
+		return at(text[object], "spec", "template", "spec", "containers", 0, "image")
+	}
+	course, err := editions.Of(editions.Course)
+	require.NoError(t, err)
+	assert.Equal(t, at(text["Cluster"], "nodes", 0, "image"), any(course.Node))
+	assert.Contains(t, course.Node, "@sha256:", "the text pins the node image by digest")
+	assert.Equal(t, image("Deployment bootcamp"), any(course.Echo))
+	assert.Equal(t, image("Deployment prometheus"), any(course.Prometheus))
+	assert.Equal(t, image("DaemonSet node-exporter"), any(course.NodeExporter))
+
+	current, err := editions.Of(editions.Current)
+	require.NoError(t, err)
+	assert.Equal(t, defaults.Image, current.Node)
+	for _, n := range editions.Names {
+		images, err := editions.Of(n)
+		require.NoError(t, err)
+		for _, i := range []string{images.Node, images.Echo, images.Prometheus, images.NodeExporter} {
+			assert.NoError(t, editions.CheckImage(i), "%s: %s", n, i)
+		}
+	}
+	_, err = editions.Of("yesterday")
+	assert.ErrorContains(t, err, `"yesterday"`)
+}
+
+func TestCheckImage(t *testing.T) {
+	t.Parallel()
+	const digest = "@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e"
+	for _, good := range []string{"a:1", "a/b:v1.2", "registry.example/a:1", "localhost:5000/a:1", "a" + digest, "a:1" + digest, "a:latest" + digest} {
+		assert.NoError(t, editions.CheckImage(good), good)
+	}
+	for bad, why := range map[string]string{
+		"a": "neither a tag nor a digest", "localhost:5000/a": "neither a tag nor a digest",
+		"a:latest": "latest", "a:LATEST": "latest",
+		"": "", "A:1": "", "a:": "", "a b:1": "", "a:1\n": "", "a@sha256:00": "", "http://a:1": "", "-:1": "",
+		digest: "", strings.Repeat("a", 256) + ":1": "",
+	} {
+		assert.ErrorContains(t, editions.CheckImage(bad), why, "%q", bad)
+	}
+}
+
+func TestEchoArgs(t *testing.T) {
+	t.Parallel()
+	serve := []string{"netexec", "--http-port=8080"}
+	for image, want := range map[string][]string{
+		"registry.k8s.io/echoserver:1.4":               nil,
+		"registry.k8s.io/e2e-test-images/agnhost:2.63": serve,
+		"agnhost:2":                              serve,
+		"registry.example:5000/mirror/agnhost:2": serve,
+		"registry.example/agnhost/echo:1":        nil,
+		"registry.example/my-agnhost:1":          nil,
+		"not an image":                           nil,
+		"registry.k8s.io/e2e-test-images/agnhost@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e": serve,
+	} {
+		assert.Equal(t, want, editions.EchoArgs(image), image)
+	}
+}

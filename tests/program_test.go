@@ -1,0 +1,372 @@
+package tests
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"k8sbootcamp/components/kube"
+	"k8sbootcamp/internal/kindcluster"
+)
+
+// TestBadConfiguration: one error, and not one resource.
+func TestBadConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]Run{
+		"values":       {Config: map[string]string{"workers": "11", "replicas": "many"}},
+		"unknown keys": {Config: map[string]string{"worker": "1", "replica": "1"}},
+		"stack name":   {Stack: "it's a stack; $(touch x)", Config: map[string]string{"workers": "x"}},
+		"a preview":    {Preview: true, Config: map[string]string{"edition": "old", "serviceType": "x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			recording := run.Record()
+			require.ErrorContains(t, recording.Err, "has 2 problems; nothing was changed")
+			for key := range run.Config {
+				assert.ErrorContains(t, recording.Err, "bootcamp:"+key+" ")
+			}
+			assert.Empty(t, recording.Resources)
+			assert.Empty(t, recording.Outputs)
+		})
+	}
+
+	recording := Run{Config: map[string]string{"nodeImage": "hunter2"}, Secret: []string{"nodeImage"}}.Record()
+	require.ErrorContains(t, recording.Err, "bootcamp:nodeImage = [secret]")
+	assert.NotContains(t, recording.Err.Error(), "hunter2")
+}
+
+// TestOutputs: the outputs of each kind of stack.
+func TestOutputs(t *testing.T) {
+	t.Parallel()
+	const (
+		app        = "kubectl --context kind-bootcamp-dev --namespace default port-forward service/bootcamp-svc 8081:80"
+		prometheus = "kubectl --context kind-bootcamp-dev --namespace default port-forward service/prometheus 8080:9090"
+	)
+	balancer := func(entries ...map[string]any) Run {
+		return Run{Config: map[string]string{"serviceType": "LoadBalancer"}, Answer: ingress(entries...)}
+	}
+	tests := []struct {
+		name string
+		run  Run
+		want map[string]any // those that differ from the default's
+	}{
+		{"default", Run{}, nil},
+		{"preview", Run{Preview: true}, nil},
+		{"no monitoring", Run{Config: map[string]string{"monitoring": "false"}}, map[string]any{"prometheusPortForward": ""}},
+		{"a host port alone", Run{Config: map[string]string{"hostPort": "8088"}}, nil},
+		{"NodePort alone", Run{Config: map[string]string{"serviceType": "NodePort"}}, nil},
+		{
+			"NodePort and host port", Run{Config: map[string]string{"serviceType": "NodePort", "hostPort": "8088"}},
+			map[string]any{"appURL": "http://127.0.0.1:8088/"},
+		},
+		{
+			"NodePort and host port 80", Run{Config: map[string]string{"serviceType": "NodePort", "hostPort": "80"}},
+			map[string]any{"appURL": "http://127.0.0.1/"},
+		},
+		{"LoadBalancer without an address", Run{Config: map[string]string{"serviceType": "LoadBalancer"}}, nil},
+		{"LoadBalancer with an empty status", balancer(), nil},
+		{"LoadBalancer with an empty entry", balancer(map[string]any{}), nil},
+		{"LoadBalancer with IPv4", balancer(map[string]any{"ip": loadBalancerIP}), map[string]any{"appURL": "http://192.0.2.10/"}},
+		{"LoadBalancer with IPv6", balancer(map[string]any{"ip": "2001:db8::1"}), map[string]any{"appURL": "http://[2001:db8::1]/"}},
+		{"LoadBalancer with a name", balancer(map[string]any{"hostname": "lb.example"}), map[string]any{"appURL": "http://lb.example/"}},
+		{"LoadBalancer with both", balancer(map[string]any{"ip": loadBalancerIP, "hostname": "lb.example"}), map[string]any{"appURL": "http://192.0.2.10/"}},
+		{"LoadBalancer with two", balancer(map[string]any{"ip": ""}, map[string]any{"hostname": "lb.example"}), map[string]any{"appURL": "http://lb.example/"}},
+		{
+			"a stack name that kind does not take", Run{Stack: "Dev"},
+			map[string]any{
+				"clusterName": "bootcamp-dev-9c24f4", "context": "kind-bootcamp-dev-9c24f4",
+				"appPortForward":        strings.Replace(app, "kind-bootcamp-dev", "kind-bootcamp-dev-9c24f4", 1),
+				"prometheusPortForward": strings.Replace(prometheus, "kind-bootcamp-dev", "kind-bootcamp-dev-9c24f4", 1),
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			want := map[string]any{
+				"clusterName": "bootcamp-dev", "context": "kind-bootcamp-dev", "namespace": "default", "kubeconfig": TestKubeconfig,
+				"appProxyPath":   "/api/v1/namespaces/default/services/bootcamp-svc/proxy/",
+				"appPortForward": app, "prometheusPortForward": prometheus, "appURL": "",
+			}
+			for k, v := range tt.want {
+				want[k] = v
+			}
+			got := map[string]any{}
+			for k, o := range tt.run.Good(t).Outputs {
+				assert.True(t, o.Known, k)
+				got[k] = o.Value
+			}
+			assert.Equal(t, want, got)
+		})
+	}
+}
+
+// TestLoadBalancerOnKind: it does not hang, and says what is missing.
+func TestLoadBalancerOnKind(t *testing.T) {
+	t.Parallel()
+	recording := Run{Config: map[string]string{"serviceType": "LoadBalancer"}}.Good(t)
+	service := recording.One(t, serviceType, "bootcamp").Object()
+	assert.Equal(t, "LoadBalancer", at(service, "spec", "type"))
+	assert.Equal(t, "true", at(service, "metadata", "annotations", kube.SkipAwait))
+	require.Len(t, recording.Warnings, 1)
+	for _, want := range []string{"LoadBalancer", "bootcamp-svc", "cloud-provider-kind", "serviceType=NodePort"} {
+		assert.Contains(t, recording.Warnings[0], want)
+	}
+	for _, other := range []string{"ClusterIP", "NodePort"} {
+		assert.Empty(t, Run{Config: map[string]string{"serviceType": other}}.Good(t).Warnings, other)
+	}
+}
+
+// TestServiceTypes: the Service of each type.
+func TestServiceTypes(t *testing.T) {
+	t.Parallel()
+	for typ, nodePort := range map[string]any{"ClusterIP": nil, "NodePort": 30123, "LoadBalancer": nil} {
+		recording := Run{Config: map[string]string{"serviceType": typ, "nodePort": "30123"}}.Good(t)
+		service := recording.One(t, serviceType, "bootcamp").Object()
+		assert.Equal(t, typ, at(service, "spec", "type"))
+		assert.Equal(t, nodePort, at(service, "spec", "ports", 0, "nodePort"), typ)
+		assert.Equal(t, 80, at(service, "spec", "ports", 0, "port"), typ)
+		assert.Equal(t, 8080, at(service, "spec", "ports", 0, "targetPort"), typ)
+	}
+}
+
+// TestConfigReachesTheObjects: what is configured is what is deployed.
+func TestConfigReachesTheObjects(t *testing.T) {
+	t.Parallel()
+	recording := Run{Config: map[string]string{
+		"replicas": "7", "echoImage": "example/echo:1", "prometheusImage": "example/prometheus:2",
+		"nodeExporterImage": "example/node-exporter:3", "nodeImage": "example/node:4", "rolloutTimeout": "9m", "workers": "2",
+	}}.Good(t)
+	objects := programObjects(t, recording)
+	image := func(object string) any {
+		return at(objects[object], "spec", "template", "spec", "containers", 0, "image")
+	}
+	assert.Equal(t, 7, at(objects["Deployment bootcamp"], "spec", "replicas"))
+	assert.Equal(t, "example/echo:1", image("Deployment bootcamp"))
+	assert.Equal(t, "example/prometheus:2", image("Deployment prometheus"))
+	assert.Equal(t, "example/node-exporter:3", image("DaemonSet node-exporter"))
+	for i, role := range []string{"control-plane", "worker", "worker"} {
+		assert.Equal(t, role, at(objects["Cluster"], "nodes", i, "role"))
+		assert.Equal(t, "example/node:4", at(objects["Cluster"], "nodes", i, "image"))
+	}
+	assert.Nil(t, at(objects["Cluster"], "nodes", 3))
+	for _, res := range recording.Kubernetes() {
+		if res.Type == deploymentType || res.Type == daemonSetType {
+			assert.Equal(t, "9m0s", res.CreateLimit, res)
+			assert.Equal(t, "9m0s", res.UpdateLimit, res)
+		}
+	}
+}
+
+// TestCurrentEdition: its echo image needs to be told what to do.
+func TestCurrentEdition(t *testing.T) {
+	t.Parallel()
+	args := func(run Run) any {
+		return at(run.Good(t).One(t, deploymentType, "bootcamp").Object(), "spec", "template", "spec", "containers", 0, "args")
+	}
+	assert.Equal(t, []any{"netexec", "--http-port=8080"}, args(Run{Config: map[string]string{"edition": "current"}}))
+	assert.Nil(t, args(Run{}))
+	assert.Nil(t, args(Run{Config: map[string]string{"edition": "current", "echoImage": "example/echo:1"}}))
+}
+
+// TestHostPort: it leads from this machine alone to the nodePort of one node.
+func TestHostPort(t *testing.T) {
+	t.Parallel()
+	config := programObjects(t, Run{Config: map[string]string{"serviceType": "NodePort", "nodePort": "30123", "hostPort": "8088"}}.Good(t))["Cluster"]
+	assert.Equal(t, []any{map[string]any{
+		"containerPort": 30123, "hostPort": 8088, "listenAddress": "127.0.0.1", "protocol": "TCP",
+	}}, at(config, "nodes", 0, "extraPortMappings"))
+	assert.Nil(t, at(config, "nodes", 1, "extraPortMappings"))
+	assert.Nil(t, at(programObjects(t, Run{}.Good(t))["Cluster"], "nodes", 0, "extraPortMappings"))
+}
+
+// TestScrapeIntervalRollsPrometheus: Prometheus reads its file once, so another
+// one must change the pod.
+func TestScrapeIntervalRollsPrometheus(t *testing.T) {
+	t.Parallel()
+	template := func(interval string) (any, any) {
+		recording := Run{Config: map[string]string{"scrapeInterval": interval}}.Good(t)
+		file, _ := at(recording.One(t, configMapType, "prometheus").Object(), "data", "prometheus.yml").(string)
+		var config any
+		require.NoError(t, yaml.Unmarshal([]byte(file), &config))
+		checksum := at(recording.One(t, deploymentType, "prometheus").Object(), "spec", "template", "metadata", "annotations", "checksum/config")
+		return checksum, at(config, "global", "scrape_interval")
+	}
+	before, interval := template("15s")
+	assert.Equal(t, "15s", interval)
+	after, interval := template("1m30s")
+	assert.Equal(t, "1m30s", interval)
+	assert.NotEmpty(t, before)
+	assert.NotEqual(t, before, after)
+	same, _ := template("90s")
+	assert.Equal(t, after, same, "the same interval, written otherwise")
+}
+
+func TestMonitoringOff(t *testing.T) {
+	t.Parallel()
+	recording := Run{Config: map[string]string{"monitoring": "false"}}.Good(t)
+	var left []string
+	for _, res := range recording.Kubernetes() {
+		left = append(left, res.String())
+	}
+	assert.Equal(t, []string{deploymentType + " bootcamp", serviceType + " bootcamp"}, left)
+	assert.Empty(t, recording.Of("bootcamp:monitoring:Monitoring", ""))
+}
+
+// TestEmptyKubeconfig: the provider would take the user's own cluster.
+func TestEmptyKubeconfig(t *testing.T) {
+	t.Parallel()
+	for name, printed := range map[string]string{"empty": "", "blank": " \n\t"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			recording := Run{Answer: func(r *Registration, state resource.PropertyMap) {
+				if r.Type == commandType && r.Name == "cluster" {
+					state["stdout"] = resource.NewProperty(printed)
+				}
+			}}.Record()
+			require.ErrorContains(t, recording.Err, "cluster bootcamp-dev gave an empty kubeconfig")
+			assert.Empty(t, recording.Of(providerType, ""), "no provider")
+			assert.Empty(t, recording.Kubernetes(), "and nothing on it")
+		})
+	}
+}
+
+// TestClusterIsTheStacksOwn: the cluster's name and the claim reach both
+// commands.
+func TestClusterIsTheStacksOwn(t *testing.T) {
+	t.Parallel()
+	for _, stack := range []string{"dev", "Student_01"} {
+		recording := Run{Stack: stack}.Good(t)
+		name := kindcluster.Name(stack)
+		made := recording.One(t, commandType, "cluster").Object()
+		claim := recording.One(t, commandType, "cluster-claim").Object()
+		assert.Equal(t, name, at(made, "environment", kindcluster.EnvName))
+		assert.Equal(t, name, at(claim, "environment", kindcluster.EnvName))
+		assert.Equal(t, TestClaim, at(made, "environment", kindcluster.EnvClaim))
+		assert.Equal(t, true, claim["addPreviousOutputInEnv"], "the claim's delete is told the claim by what create printed")
+		assert.Contains(t, fmt.Sprint(made["triggers"]), TestClaim, "another claim is another cluster")
+		assert.Equal(t, []any{name}, claim["triggers"])
+	}
+}
+
+// TestTwoStacks share no name of anything outside their clusters.
+func TestTwoStacks(t *testing.T) {
+	t.Parallel()
+	a, b := Run{Stack: "a"}.Good(t), Run{Stack: "b"}.Good(t)
+	for _, output := range []string{"clusterName", "context"} {
+		assert.NotEqual(t, a.Outputs[output].Value, b.Outputs[output].Value)
+	}
+	assert.Equal(t, len(a.Resources), len(b.Resources))
+	for i := range a.Kubernetes() {
+		assert.Equal(t, a.Kubernetes()[i].Inputs, b.Kubernetes()[i].Inputs, "inside, they are the same")
+	}
+}
+
+// TestTwoStudents on one cluster have no object in common, and neither has one
+// that is the class's.
+func TestTwoStudents(t *testing.T) {
+	t.Parallel()
+	owner := map[string]string{}
+	for stack, role := range map[string]string{"class": "platform", "alice": "student", "bob": "student", "Bob": "student"} {
+		for _, res := range shared(stack, role, nil).Good(t).Kubernetes() {
+			id := fmt.Sprint(res.kind(), " ", at(res.Object(), "metadata", "namespace"), "/", at(res.Object(), "metadata", "name"))
+			assert.Empty(t, owner[id], "%s is of %s, and of %s", id, stack, owner[id])
+			owner[id] = stack
+		}
+	}
+}
+
+// TestPlatformsName: a student cannot get the class's namespace.
+func TestPlatformsName(t *testing.T) {
+	t.Parallel()
+	recording := shared("platform", "student", nil).Record()
+	require.ErrorContains(t, recording.Err, "use another stack name")
+	assert.Empty(t, recording.Resources)
+}
+
+// TestNoSuchContext: a shared cluster that cannot be meant is an error before
+// anything is registered.
+func TestNoSuchContext(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{"platform", "student"} {
+		for key, value := range map[string]string{"kubeContext": "nobody", "kubeconfigPath": "testdata/none.yaml"} {
+			recording := shared("alice", role, map[string]string{key: value}).Record()
+			require.ErrorContains(t, recording.Err, value)
+			assert.Empty(t, recording.Resources)
+		}
+	}
+}
+
+// TestSharedOutputs: a student's outputs are what they work with, none of the
+// teacher's.
+func TestSharedOutputs(t *testing.T) {
+	t.Parallel()
+	values := func(run Run) map[string]any {
+		got := map[string]any{}
+		for k, o := range run.Good(t).Outputs {
+			got[k] = o.Value
+		}
+		return got
+	}
+	assert.Equal(t, map[string]any{
+		"clusterName": "class", "context": "bootcamp-alice", "namespace": "bootcamp-alice",
+		"kubeconfig": TestKubeconfig, "studentKubeconfig": TestKubeconfig,
+		"appProxyPath":          "/api/v1/namespaces/bootcamp-alice/services/bootcamp-svc/proxy/",
+		"appPortForward":        "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/bootcamp-svc 8081:80",
+		"prometheusPortForward": "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/prometheus 8080:9090",
+		"appURL":                "",
+	}, values(shared("alice", "student", nil)))
+	assert.Equal(t, map[string]any{"context": "class", "namespace": "bootcamp-platform"}, values(shared("class", "platform", nil)))
+
+	balanced := shared("alice", "student", map[string]string{"serviceType": "LoadBalancer"})
+	balanced.Answer = ingress(map[string]any{"ip": loadBalancerIP})
+	recording := balanced.Good(t)
+	assert.Equal(t, "http://192.0.2.10/", recording.Outputs["appURL"].Value)
+	assert.Empty(t, recording.Warnings, "a shared cluster gives load balancers")
+}
+
+// TestNetworkPolicy: a rule that names no peers is for everybody.
+func TestNetworkPolicy(t *testing.T) {
+	t.Parallel()
+	slice := func(endpoints ...any) map[string]map[string]any {
+		return map[string]map[string]any{"kubernetes:discovery.k8s.io/v1:EndpointSlice": {"addressType": "IPv4", "endpoints": endpoints}}
+	}
+	for name, found := range map[string]map[string]map[string]any{
+		"as it should be":    nil,
+		"no endpoints":       slice(),
+		"no addresses":       slice(map[string]any{"addresses": []any{}}),
+		"endpoints, no list": slice(map[string]any{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run := shared("alice", "student", nil)
+			run.Reads = found
+			recording := run.Record()
+			if found != nil && recording.Err != nil {
+				return // as good: the program says that it cannot
+			}
+			require.NoError(t, recording.Err)
+			spec := recording.One(t, "kubernetes:networking.k8s.io/v1:NetworkPolicy", "").Object()["spec"]
+			ingress, _ := at(spec, "ingress").([]any)
+			require.NotEmpty(t, ingress)
+			for _, rule := range ingress {
+				from, _ := at(rule, "from").([]any)
+				assert.NotEmpty(t, from, "from everybody: %v", rule)
+			}
+			egress, _ := at(spec, "egress").([]any)
+			require.NotEmpty(t, egress)
+			for _, rule := range egress {
+				to, _ := at(rule, "to").([]any)
+				if len(to) == 0 {
+					assert.Equal(t, map[string]any{"ports": []any{map[string]any{"port": 9100, "protocol": "TCP"}}}, rule,
+						"to everybody, but for node-exporter on nodes whose addresses nobody knows before")
+				}
+			}
+		})
+	}
+}
