@@ -1,0 +1,423 @@
+package live
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The objects of the course, as short URNs.
+var (
+	echoObjects       = []string{"Deployment bootcamp", "Service bootcamp"}
+	monitoringObjects = []string{
+		"DaemonSet node-exporter", "Service node-exporter",
+		"ServiceAccount prometheus", "ClusterRole prometheus", "ClusterRoleBinding prometheus",
+		"ConfigMap prometheus", "Deployment prometheus", "Service prometheus",
+	}
+	monitoringAll = append([]string{"Monitoring monitoring", "Account prometheus"}, monitoringObjects...)
+	inCluster     = slices.Concat([]string{"Echo bootcamp"}, echoObjects, monitoringAll)
+)
+
+// inClusterKeys are the same objects as the cluster names them.
+var inClusterKeys = []string{
+	"ClusterRole/prometheus", "ClusterRoleBinding/prometheus", "ConfigMap/default/prometheus",
+	"DaemonSet/default/node-exporter", "Deployment/default/bootcamp", "Deployment/default/prometheus",
+	"Service/default/bootcamp-svc", "Service/default/node-exporter", "Service/default/prometheus",
+	"ServiceAccount/default/prometheus",
+}
+
+// madeAfter are pairs of which the second needs the first. Deletes keep the
+// reverse order, except in a replacement: there the engine sends them at once.
+var madeAfter = [][2]string{
+	{"Echo bootcamp", "Deployment bootcamp"}, {"Echo bootcamp", "Service bootcamp"},
+	{"Monitoring monitoring", "DaemonSet node-exporter"}, {"Monitoring monitoring", "Service node-exporter"},
+	{"Monitoring monitoring", "Account prometheus"}, {"Monitoring monitoring", "ConfigMap prometheus"},
+	{"Account prometheus", "ServiceAccount prometheus"}, {"Account prometheus", "ClusterRole prometheus"},
+	{"ServiceAccount prometheus", "ClusterRoleBinding prometheus"}, {"ClusterRole prometheus", "ClusterRoleBinding prometheus"},
+	{"ClusterRoleBinding prometheus", "Deployment prometheus"}, {"ConfigMap prometheus", "Deployment prometheus"},
+	{"Stack bootcamp-dev", "Kind cluster"},
+}
+
+// steps are groups of steps: the groups come in this order; in a group any
+// order will do that madeAfter allows.
+type steps [][]string
+
+// each is one group with an operation on every resource.
+func each(resources []string, ops ...string) []string {
+	var out []string
+	for _, r := range resources {
+		for _, op := range ops {
+			out = append(out, op+" "+r)
+		}
+	}
+	return out
+}
+
+// one is a group of one step each, for a strict order.
+func one(list ...string) steps {
+	out := steps{}
+	for _, s := range list {
+		out = append(out, []string{s})
+	}
+	return out
+}
+
+var (
+	stepsFirstUp = slices.Concat(
+		one("create Stack bootcamp-dev"),
+		steps{{"create Kind cluster", "create command default_1_2_1"}},
+		one("create Command cluster-claim", "create Command cluster", "create kubernetes cluster"),
+		steps{each(inCluster, "create")})
+	stepsReplace = slices.Concat(
+		steps{each(inCluster, "delete-replaced")},
+		one("delete-replaced Command cluster", "replace Command cluster", "create-replacement Command cluster", "update kubernetes cluster"),
+		steps{each(inCluster, "replace", "create-replacement")})
+	stepsDestroy = slices.Concat(
+		steps{append(each(inCluster, "delete"), "delete kubernetes cluster")},
+		one("delete Command cluster", "delete Command cluster-claim"),
+		steps{{"delete Kind cluster", "delete command default_1_2_1", "delete Stack bootcamp-dev"}})
+)
+
+// requireSteps compares what the engine did with what it should.
+func requireSteps(t *testing.T, want steps, got []string) {
+	t.Helper()
+	rest := got
+	for i, group := range want {
+		n := min(len(group), len(rest))
+		require.ElementsMatch(t, group, rest[:n], "group %d of the steps, of all:\n%s", i+1, strings.Join(got, "\n"))
+		rest = rest[n:]
+	}
+	require.Empty(t, rest, "steps beyond those expected")
+	requireOrder(t, got)
+}
+
+func requireOrder(t testing.TB, got []string) {
+	t.Helper()
+	for _, p := range madeAfter {
+		for _, op := range []string{"create ", "create-replacement "} {
+			requireBefore(t, got, op+p[0], op+p[1])
+		}
+		requireBefore(t, got, "delete "+p[1], "delete "+p[0])
+	}
+}
+
+func requireBefore(t testing.TB, got []string, first, second string) {
+	t.Helper()
+	a, b := slices.Index(got, first), slices.Index(got, second)
+	if a >= 0 && b >= 0 {
+		require.Less(t, a, b, "%q must come before %q, of all:\n%s", first, second, strings.Join(got, "\n"))
+	}
+}
+
+// requireFresh checks that the world is what a fresh up of the configuration
+// gives, and that the engine knows so.
+func requireFresh(t testing.TB, s *sim, c cfg) {
+	t.Helper()
+	require.Equal(t, fresh(t, s.stack, c), s.world.content(), "not what a fresh up gives")
+	again := s.once(up, c, false)
+	require.NoError(t, again.err)
+	require.Empty(t, again.steps, "a further up had something to do")
+}
+
+// fresh is the content of a world after one up of the configuration.
+func fresh(t testing.TB, stack string, c cfg) map[string]any {
+	id := fmt.Sprint(stack, map[string]string(c)) // maps are printed in order
+	if known, ok := freshWorlds.Load(id); ok {
+		return known.(map[string]any)
+	}
+	s := newSim(t, newWorld(), stack)
+	require.NoError(t, s.once(up, c, false).err)
+	freshWorlds.Store(id, s.world.content())
+	return s.world.content()
+}
+
+var freshWorlds sync.Map
+
+// requireGone checks that destroy has left nothing, neither in the world nor in
+// the state.
+func requireGone(t testing.TB, s *sim, o *outcome) {
+	t.Helper()
+	require.NoError(t, o.err)
+	require.Zero(t, s.world.containers(), "containers are left: %v", slices.Collect(maps.Keys(s.world.clusters)))
+	require.Empty(t, s.snap.Resources, "resources are left in the state")
+}
+
+// TestEngineLifecycle is the table of what a class does with a stack.
+func TestEngineLifecycle(t *testing.T) {
+	const node = "registry.example/node:v1"
+	change := func(from, to cfg, want steps) func(*testing.T, *sim) {
+		return func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(from).err)
+			o := s.up(to)
+			require.NoError(t, o.err)
+			requireSteps(t, want, o.steps)
+			requireFresh(t, s, to)
+		}
+	}
+	cases := map[string]func(*testing.T, *sim){
+		"first up": func(t *testing.T, s *sim) {
+			o := s.up(nil)
+			require.NoError(t, o.err)
+			requireSteps(t, stepsFirstUp, o.steps)
+			require.Equal(t, inClusterKeys, s.world.clusters["bootcamp-dev"].keys())
+			require.Equal(t, 4, s.world.containers())
+		},
+		"no-op up":               change(nil, nil, nil),
+		"replicas":               change(nil, cfg{"replicas": "5"}, one("update Deployment bootcamp")),
+		"service type":           change(nil, cfg{"serviceType": "NodePort"}, one("update Service bootcamp")),
+		"service type and back":  change(cfg{"serviceType": "NodePort", "nodePort": "30100"}, nil, one("update Service bootcamp")),
+		"load balancer":          change(nil, cfg{"serviceType": "LoadBalancer"}, one("update Service bootcamp")),
+		"scrape interval":        change(nil, cfg{"scrapeInterval": "5s"}, one("update ConfigMap prometheus", "update Deployment prometheus")),
+		"rollout timeout":        change(nil, cfg{"rolloutTimeout": "5m"}, nil),
+		"echo image":             change(nil, cfg{"echoImage": "registry.example/echo:1"}, one("update Deployment bootcamp")),
+		"monitoring on":          change(cfg{"monitoring": "false"}, nil, steps{each(monitoringAll, "create")}),
+		"monitoring off":         change(nil, cfg{"monitoring": "false"}, steps{each(monitoringAll, "delete")}),
+		"edition, same node":     change(cfg{"nodeImage": node}, cfg{"nodeImage": node, "edition": "current"}, steps{each([]string{"Deployment bootcamp", "DaemonSet node-exporter", "Deployment prometheus"}, "update")}),
+		"edition":                change(nil, cfg{"edition": "current"}, stepsReplace),
+		"workers":                change(nil, cfg{"workers": "1"}, stepsReplace),
+		"no workers":             change(nil, cfg{"workers": "0"}, stepsReplace),
+		"node image":             change(nil, cfg{"nodeImage": node}, stepsReplace),
+		"host port":              change(nil, cfg{"serviceType": "NodePort", "hostPort": "18080"}, stepsReplace),
+		"node port without host": change(cfg{"serviceType": "NodePort"}, cfg{"serviceType": "NodePort", "nodePort": "30081"}, one("update Service bootcamp")),
+		"everything at once": change(cfg{"replicas": "1"},
+			cfg{"replicas": "4", "serviceType": "NodePort", "nodePort": "30082", "hostPort": "18081", "workers": "2", "edition": "current", "scrapeInterval": "1m"}, stepsReplace),
+
+		"destroy": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			o := s.destroy()
+			requireGone(t, s, o)
+			requireSteps(t, stepsDestroy, o.steps)
+			require.Equal(t, []string{"delete cluster bootcamp-dev"}, o.changes, "only the cluster itself is deleted; its objects go with it")
+		},
+		"destroy twice": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			requireGone(t, s, s.destroy())
+			o := s.destroy()
+			requireGone(t, s, o)
+			require.Empty(t, o.steps)
+		},
+		"destroy with the cluster gone": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			delete(s.world.clusters, "bootcamp-dev")
+			o := s.destroy()
+			requireGone(t, s, o)
+			requireSteps(t, stepsDestroy, o.steps)
+			require.Empty(t, o.changes)
+		},
+		"up after destroy": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(cfg{"workers": "1"}).err)
+			requireGone(t, s, s.destroy())
+			o := s.up(nil)
+			require.NoError(t, o.err)
+			requireSteps(t, stepsFirstUp, o.steps)
+			requireFresh(t, s, nil)
+		},
+		"vanished cluster": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			delete(s.world.clusters, "bootcamp-dev")
+			o := s.up(nil)
+			require.NoError(t, o.err)
+			require.Empty(t, o.steps, "the engine cannot know; should it ever, the docs can say less")
+			o = s.up(nil, replaceCluster(s))
+			require.NoError(t, o.err)
+			requireSteps(t, stepsReplace, o.steps)
+			requireFresh(t, s, nil)
+		},
+		"vanished cluster, refreshed": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			delete(s.world.clusters, "bootcamp-dev")
+			require.NoError(t, s.refresh().err)
+			o := s.up(nil, replaceCluster(s))
+			require.NoError(t, o.err)
+			requireFresh(t, s, nil)
+		},
+		"vanished cluster, other shape": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			delete(s.world.clusters, "bootcamp-dev")
+			c := cfg{"workers": "1", "monitoring": "false"}
+			require.NoError(t, s.up(c).err)
+			requireFresh(t, s, c)
+		},
+		"refresh": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			o := s.refresh()
+			require.NoError(t, o.err)
+			require.Empty(t, o.steps)
+			requireFresh(t, s, nil)
+		},
+		"refresh after a change by hand": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			c := s.world.clusters["bootcamp-dev"]
+			delete(c.objects, "Service/default/bootcamp-svc")
+			c.objects["Deployment/default/bootcamp"]["spec"].(map[string]any)["replicas"] = 7.0
+			o := s.refresh()
+			require.NoError(t, o.err)
+			require.ElementsMatch(t, []string{"delete Service bootcamp", "update Deployment bootcamp"}, o.steps)
+			o = s.up(nil)
+			require.NoError(t, o.err)
+			require.ElementsMatch(t, []string{"create Service bootcamp", "update Deployment bootcamp"}, o.steps)
+			requireFresh(t, s, nil)
+		},
+		"a create that fails": func(t *testing.T, s *sim) {
+			s.world.fault = fault{on: "create ConfigMap/default/prometheus"}
+			o := s.once(up, nil, false)
+			require.ErrorContains(t, o.err, "")
+			require.Contains(t, o.said, errFault.Error())
+			o = s.up(nil)
+			require.NoError(t, o.err)
+			require.Contains(t, o.steps, "create ConfigMap prometheus")
+			require.NotContains(t, o.steps, "create Command cluster", "the cluster was there")
+			requireFresh(t, s, nil)
+		},
+		"a cluster that cannot be made": func(t *testing.T, s *sim) {
+			s.world.fault = fault{on: "create cluster bootcamp-dev"}
+			o := s.once(up, nil, false)
+			require.Error(t, o.err)
+			require.Empty(t, s.world.clusters)
+			require.NotContains(t, strings.Join(o.steps, "\n"), "Deployment", "nothing is deployed without a cluster")
+			require.NoError(t, s.up(nil).err)
+			requireFresh(t, s, nil)
+		},
+		"a cluster that never gets ready": func(t *testing.T, s *sim) {
+			s.world.fault = fault{on: "finish cluster bootcamp-dev"}
+			require.Error(t, s.once(up, nil, false).err)
+			require.Zero(t, s.world.containers(), "kind's failure must leave nothing")
+			require.NoError(t, s.up(nil).err)
+			requireFresh(t, s, nil)
+		},
+		"a replacement whose new cluster cannot be made": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			s.world.fault = fault{on: "create cluster bootcamp-dev"}
+			require.Error(t, s.once(up, cfg{"workers": "1"}, false).err)
+			require.NoError(t, s.up(cfg{"workers": "1"}).err)
+			requireFresh(t, s, cfg{"workers": "1"})
+		},
+		"a replacement given up": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			s.world.fault = fault{on: "create cluster bootcamp-dev"}
+			require.Error(t, s.once(up, cfg{"workers": "1"}, false).err)
+			require.NoError(t, s.up(nil).err)
+			requireFresh(t, s, nil)
+		},
+		"a bad image": func(t *testing.T, s *sim) {
+			bad := cfg{"echoImage": "registry.example/none:1"}
+			require.NoError(t, s.up(nil).err)
+			s.world.clusters["bootcamp-dev"].broken[bad["echoImage"]] = true
+			o := s.once(up, bad, false)
+			require.Error(t, o.err)
+			require.Contains(t, o.said, "ImagePullBackOff: "+bad["echoImage"])
+			require.Error(t, s.once(up, bad, false).err, "the same again fails again, and is not called unchanged")
+			o = s.up(nil)
+			require.NoError(t, o.err)
+			requireSteps(t, one("update Deployment bootcamp"), o.steps)
+			requireFresh(t, s, nil)
+		},
+		"a foreign cluster of the name": func(t *testing.T, s *sim) {
+			other := newSim(t, s.world, "dev")
+			require.NoError(t, other.up(nil).err) // the same stack name in another backend
+			was, number := s.world.content(), s.world.clusters["bootcamp-dev"].number
+			o := s.once(up, nil, false)
+			require.Error(t, o.err)
+			require.Contains(t, o.said, "not made by this stack")
+			require.NoError(t, s.destroy().err)
+			require.Equal(t, was, s.world.content(), "the foreign cluster was touched")
+			require.Equal(t, number, s.world.clusters["bootcamp-dev"].number)
+		},
+		"two stacks": func(t *testing.T, s *sim) {
+			s2 := newSim(t, s.world, "other")
+			require.NoError(t, s.up(nil).err)
+			require.NoError(t, s2.up(cfg{"workers": "1"}).err)
+			number, was := s2.world.clusters["bootcamp-other"].number, s.world.content()["bootcamp-other"]
+			untouched := func() {
+				t.Helper()
+				require.Equal(t, was, s.world.content()["bootcamp-other"])
+				require.Equal(t, number, s.world.clusters["bootcamp-other"].number)
+			}
+			require.NoError(t, s.up(cfg{"workers": "2", "replicas": "9"}).err)
+			untouched()
+			require.NoError(t, s.destroy().err)
+			untouched()
+			o := s2.up(cfg{"workers": "1"})
+			require.NoError(t, o.err)
+			require.Empty(t, o.steps)
+			requireGone(t, s2, s2.destroy())
+		},
+	}
+	for name, run := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begin := time.Now()
+			defer func() { recordTest(t, "in process: lifecycles, step by step", begin) }()
+			run(t, newSim(t, newWorld(), "dev"))
+		})
+	}
+}
+
+// TestEngineKilledAnywhere kills a command at every change that it makes to the
+// world: before the change, after it but unheard, and in the middle of it where
+// that leaves something. What then is on disk is the state up to that moment.
+// Both ways on must work at once: up, and destroy.
+func TestEngineKilledAnywhere(t *testing.T) {
+	destroyOnce := func(s *sim, _ cfg) *outcome { return s.once(destroy, nil, false) }
+	// A destroy that was killed may have left a state whose cluster is gone, which
+	// an up cannot see: it needs the same as a cluster that vanished.
+	rebuild := func(s *sim, c cfg) *outcome { return s.once(up, c, false, replaceCluster(s)) }
+	scenarios := []struct {
+		name     string
+		from, to cfg
+		empty    bool // there was no up from before
+		command  func(*sim, cfg) *outcome
+		again    func(*sim, cfg) *outcome
+	}{
+		{name: "first up", empty: true, command: upOnce, again: upOnce},
+		{name: "replacement", from: cfg{"workers": "1"}, to: cfg{"workers": "2"}, command: upOnce, again: upOnce},
+		{name: "change in place", from: cfg{"monitoring": "false"}, to: cfg{"replicas": "3", "serviceType": "NodePort"}, command: upOnce, again: upOnce},
+		{name: "monitoring off", to: cfg{"monitoring": "false"}, command: upOnce, again: upOnce},
+		{name: "destroy", command: destroyOnce, again: rebuild},
+	}
+	for _, sc := range scenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			start := newSim(t, newWorld(), "dev")
+			start.parallel = 1 // so that the journal is in the order of the changes
+			if !sc.empty {
+				require.NoError(t, start.once(up, sc.from, false).err)
+			}
+			whole := start.clone(t)
+			done := sc.command(whole, sc.to)
+			require.NoError(t, done.err)
+			require.NotEmpty(t, done.changes)
+			for i, change := range done.changes {
+				hows := []how{before, after}
+				if strings.Contains(change, " cluster ") { // the others are one call
+					hows = append(hows, half)
+				}
+				for _, how := range hows {
+					t.Run(fmt.Sprintf("%d %s %s", i+1, change, how), func(t *testing.T) {
+						t.Parallel()
+						s := start.clone(t)
+						begin := time.Now()
+						defer func() { recordTest(t, "in process: "+sc.name+" killed at each of its changes", begin) }()
+						s.world.fault = fault{at: i + 1, how: how, kill: true}
+						o := sc.command(s, sc.to)
+						require.Error(t, o.err)
+						require.True(t, s.world.dead, "the kill never came")
+						s.killed(t, o)
+
+						s.world.revive()
+						other := s.clone(t)
+						require.NoError(t, sc.again(other, sc.to).err, "up after the kill")
+						requireFresh(t, other, sc.to)
+						requireGone(t, other, other.once(destroy, nil, false))
+						requireGone(t, s, s.once(destroy, nil, false))
+					})
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,177 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/tests/live/internal/livelab"
+)
+
+// TestScale measures what a class of 1, 5, 10 and 20 students costs on one
+// shared cluster of four nodes, and what one more costs beside those that are
+// there. It takes about half an hour, so it runs only where BOOTCAMP_SCALE=1,
+// and writes docs/scale-measured.md.
+func TestScale(t *testing.T) {
+	if os.Getenv("BOOTCAMP_SCALE") != "1" {
+		t.Skip("SKIPPED, NOTHING WAS MEASURED: set BOOTCAMP_SCALE=1 to write docs/scale-measured.md")
+	}
+	lab := livelab.New(t)
+	on := newShared(t, "shared-scale", 3)
+	class := on.stack(lab, "scale-class", "platform", nil)
+	out, err := class.Up()
+	require.NoError(t, err, out)
+
+	tool := filepath.Join(t.TempDir(), "class")
+	build := exec.Command("go", "build", "-o", tool, "./cmd/class")
+	build.Dir = lab.Root
+	said, err := build.CombinedOutput()
+	require.NoError(t, err, string(said))
+
+	b := &bench{t: t, lab: lab, on: on, tool: tool}
+	var rows []string
+	for _, n := range []int{1, 5, 10, 20} {
+		rows = append(rows, b.class(n))
+	}
+	out, err = class.Destroy()
+	require.NoError(t, err, out)
+
+	page := fmt.Sprintf(`# Measured
+
+Written by TestScale in tests/live (`+"`BOOTCAMP_SCALE=1 go test -run TestScale -timeout 90m`"+`) on %s: %s, one kind cluster of four nodes on the same machine, %d stacks at a time. Seconds are wall time of one `+"`class`"+` command for the whole roster; "one more" is an up of one further student beside those there. Memory is the peak of the command and all its children together (the cluster's own is not in it).
+
+| students | up (s) | up, each (s) | nothing to do (s) | changed (s) | one more (s) | destroy (s) | peak memory (MiB) | API requests, up, each | objects, each |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+%s
+`, time.Now().UTC().Format("2006-01-02"), machine(t), parallel, strings.Join(rows, "\n"))
+	require.NoError(t, os.WriteFile(filepath.Join(lab.Root, "docs", "scale-measured.md"), []byte(page), 0o644))
+}
+
+// parallel is how many stacks the class tool works on at a time here.
+const parallel = 4
+
+type bench struct {
+	t    *testing.T
+	lab  *livelab.Lab
+	on   *shared
+	tool string
+}
+
+// run runs the class tool and returns its wall time and peak memory.
+func (b *bench) run(roster string, args ...string) (time.Duration, int) {
+	b.t.Helper()
+	args = append(args, "--roster", roster, "-j", strconv.Itoa(parallel))
+	cmd := b.lab.Command(b.tool, args...)
+	cmd.Dir = b.lab.Root
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	stop := make(chan struct{})
+	peak := make(chan int)
+	go func() {
+		most := 0
+		for {
+			select {
+			case <-stop:
+				peak <- most
+				return
+			case <-time.After(250 * time.Millisecond):
+				most = max(most, b.memory())
+			}
+		}
+	}()
+	begin := time.Now()
+	err := cmd.Run()
+	took := time.Since(begin)
+	close(stop)
+	most := <-peak
+	require.NoError(b.t, err, out.String())
+	return took, most
+}
+
+var pssRE = regexp.MustCompile(`(?m)^Pss:\s+(\d+) kB`)
+
+// memory is what all processes of the lab have now, shared pages counted once,
+// in MiB.
+func (b *bench) memory() int {
+	total := 0
+	b.lab.Environs(func(pid int, _ []byte) {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if m := pssRE.FindSubmatch(raw); err == nil && m != nil {
+			kb, _ := strconv.Atoi(string(m[1]))
+			total += kb
+		}
+	})
+	return total / 1024
+}
+
+func (b *bench) roster(name string, students []string) string {
+	file := filepath.Join(b.t.TempDir(), name)
+	require.NoError(b.t, os.WriteFile(file, []byte(strings.Join(students, "\n")+"\n"), 0o600))
+	return file
+}
+
+// class measures n students and one more, and leaves none.
+func (b *bench) class(n int) string {
+	b.t.Helper()
+	var students []string
+	for i := range n {
+		students = append(students, fmt.Sprintf("scale-%02d", i+1))
+	}
+	all := b.roster("class", students)
+	more := b.roster("more", []string{"scale-more"})
+	config := []string{
+		"--config", "cluster=existing", "--config", "role=student", "--config", "edition=current",
+		"--config", "kubeContext=kind-" + b.on.name, "--config", "kubeconfigPath=" + b.on.kubeconfig,
+	}
+	before, requests := len(b.on.objects()), b.requests()
+	up, peak := b.run(all, append([]string{"up"}, config...)...)
+	each := (b.requests() - requests) / float64(n)
+	objects := float64(len(b.on.objects())-before) / float64(n)
+	same, p := b.run(all, append([]string{"up"}, config...)...)
+	peak = max(peak, p)
+	changed, p := b.run(all, append([]string{"up", "--config", "replicas=1"}, config...)...)
+	peak = max(peak, p)
+	one, _ := b.run(more, append([]string{"up"}, config...)...)
+	gone, p := b.run(all, "destroy", "--remove", "--yes")
+	peak = max(peak, p)
+	b.run(more, "destroy", "--remove", "--yes")
+	b.t.Logf("%d students: up %s, nothing to do %s, changed %s, one more %s, destroy %s, %d MiB", n, up, same, changed, one, gone, peak)
+	return fmt.Sprintf("| %d | %.0f | %.1f | %.0f | %.0f | %.1f | %.0f | %d | %.0f | %.0f |",
+		n, up.Seconds(), up.Seconds()/float64(n), same.Seconds(), changed.Seconds(), one.Seconds(), gone.Seconds(), peak, each, objects)
+}
+
+var requestRE = regexp.MustCompile(`(?m)^apiserver_request_total\{.*\} ([0-9.e+]+)$`)
+
+// requests is how many requests the API server has answered, anybody's.
+func (b *bench) requests() float64 {
+	raw, err := b.on.client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(context.Background())
+	require.NoError(b.t, err)
+	total := 0.0
+	for _, m := range requestRE.FindAllSubmatch(raw, -1) {
+		v, err := strconv.ParseFloat(string(m[1]), 64)
+		require.NoError(b.t, err)
+		total += v
+	}
+	return total
+}
+
+// machine says what it was measured on.
+func machine(t *testing.T) string {
+	raw, err := os.ReadFile("/proc/meminfo")
+	require.NoError(t, err)
+	kb := 0
+	fmt.Sscanf(string(raw), "MemTotal: %d kB", &kb)
+	cores, err := exec.Command("nproc").Output()
+	require.NoError(t, err)
+	return fmt.Sprintf("%s cores, %d GiB", bytes.TrimSpace(cores), kb/1024/1024)
+}

@@ -1,0 +1,209 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi/pkg/v3/backend/display"
+	"github.com/pulumi/pulumi/pkg/v3/engine"
+	"github.com/pulumi/pulumi/pkg/v3/resource/stack"
+	"github.com/pulumi/pulumi/pkg/v3/secrets/passphrase"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"k8sbootcamp/tests/live/internal/livelab"
+)
+
+// TestSecretsInProcess follows the key of a kubeconfig through the engine: it is
+// in no message, no diff and no event, and the state has it encrypted.
+func TestSecretsInProcess(t *testing.T) {
+	s := newSim(t, newWorld(), "dev")
+	hidden := func(what string, o *outcome) {
+		t.Helper()
+		require.NoError(t, o.err)
+		shown := o.said + render(t, o.events)
+		require.Contains(t, shown, "kubernetes", "nothing was rendered")
+		require.NotContains(t, shown, s.world.key("bootcamp-dev"), "%s shows the key", what)
+	}
+	hidden("first up", s.once(up, nil, false))
+	hidden("preview of another shape", s.once(up, cfg{"workers": "1"}, true))
+	hidden("another shape", s.once(up, cfg{"workers": "1"}, false))
+	hidden("refresh", s.once(refresh, nil, false))
+
+	_, manager, err := passphrase.NewPassphraseSecretsManager("a passphrase")
+	require.NoError(t, err)
+	saved := *s.snap
+	saved.SecretsManager = manager
+	stateFile := func(showSecrets bool) string {
+		state, err := stack.SerializeDeployment(context.Background(), &saved, showSecrets)
+		require.NoError(t, err)
+		raw, err := json.Marshal(state)
+		require.NoError(t, err)
+		return string(raw)
+	}
+	require.NotContains(t, stateFile(false), s.world.key("bootcamp-dev"), "the state has the key in clear")
+	require.Contains(t, stateFile(true), s.world.key("bootcamp-dev"), "the key is not in the state at all, so this test proves nothing")
+	hidden("destroy", s.clone(t).once(destroy, nil, false))
+	fact("Secrets, in process: the kubeconfig's key is in no message, event or diff of up, preview, refresh and destroy, and encrypted in the state.")
+}
+
+// render is what the CLI would show of events: as JSON, and as a detailed diff.
+func render(t *testing.T, events []engine.Event) string {
+	t.Helper()
+	var out bytes.Buffer
+	in, done := make(chan engine.Event), make(chan bool)
+	go display.ShowDiffEvents("update", in, done, display.Options{
+		Color: colors.Never, ShowConfig: true, ShowSameResources: true, ShowReplacementSteps: true, ShowReads: true,
+		Stdout: &out, Stderr: &out, DeterministicOutput: true,
+	})
+	var public bytes.Buffer
+	for _, e := range events {
+		if e.Type == engine.CancelEvent {
+			continue
+		}
+		if !e.Internal() {
+			converted, err := display.ConvertEngineEvent(e, false)
+			require.NoError(t, err)
+			require.NoError(t, json.NewEncoder(&public).Encode(converted))
+		}
+		in <- e
+	}
+	in <- engine.NewCancelEvent()
+	<-done
+	return out.String() + public.String()
+}
+
+// TestSecretsCLI does the same with the real `pulumi` and a real cluster, and
+// looks into its logs, its files and the environment of every process, too.
+func TestSecretsCLI(t *testing.T) {
+	l := livelab.New(t)
+	s := l.Stack("c-secret", small)
+	stop := sample(l)
+
+	shown := map[string]string{}
+	step := func(name string, out string, err error) {
+		t.Helper()
+		require.NoError(t, err, out)
+		shown[name] = out
+	}
+	out, err := s.Up("--diff")
+	step("up --diff", out, err)
+	first := secretsOf(t, s.Output("kubeconfig"))
+	out, err = s.Pulumi("stack", "output")
+	step("stack output", out, err)
+	out, err = s.Pulumi("stack", "output", "--json")
+	step("stack output --json", out, err)
+	out, err = s.Pulumi("stack", "export")
+	step("stack export", out, err)
+	s.Set("replicas", "1")
+	out, err = s.Preview("--diff")
+	step("preview --diff", out, err)
+	out, err = s.Up("--diff", "--replace", s.ClusterURN(), "-v=9", "--logtostderr", "--logflow")
+	step("up -v=9, with a new cluster", out, err)
+	secrets := append(first, secretsOf(t, s.Output("kubeconfig"))...)
+	require.Len(t, slices.Compact(slices.Sorted(slices.Values(secrets))), len(secrets), "the new cluster has the old key")
+	out, err = s.Pulumi("refresh", "--yes", "--skip-preview", "--diff")
+	step("refresh --diff", out, err)
+	files := map[string]string{}
+	for _, dir := range []string{l.Backend, l.Project} {
+		readAll(t, dir, files)
+	}
+	out, err = s.Destroy("--diff")
+	step("destroy --diff", out, err)
+	environs := stop()
+
+	leaks := func(where, text string) {
+		t.Helper()
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s has the kubeconfig's key in clear", where)
+				return
+			}
+		}
+	}
+	for name, text := range shown {
+		leaks(name, text)
+	}
+	for name, text := range files {
+		leaks(name, text)
+	}
+	require.Greater(t, len(environs), 5, "no process was seen at work")
+	for name, environ := range environs {
+		leaks("the environment of "+name, environ)
+	}
+	fact("Secrets, on a cluster: the client key is in none of %d outputs (%d kB of `-v=9` log among them), %d files of state and configuration, and the environments of %d processes.",
+		len(shown), len(shown["up -v=9, with a new cluster"])>>10, len(files), len(environs))
+}
+
+// secretsOf returns the client key of a kubeconfig, as it stands there and a
+// line out of the middle of what it encodes.
+func secretsOf(t *testing.T, kubeconfig string) []string {
+	t.Helper()
+	var k struct {
+		Users []struct {
+			User struct {
+				Key string `yaml:"client-key-data"`
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(kubeconfig), &k))
+	require.Len(t, k.Users, 1)
+	pem, err := base64.StdEncoding.DecodeString(k.Users[0].User.Key)
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(pem)), "\n")
+	require.Greater(t, len(lines), 2)
+	return []string{k.Users[0].User.Key, lines[len(lines)/2]}
+}
+
+// sample collects the environments of the lab's processes until it is stopped,
+// by command line.
+func sample(l *livelab.Lab) (stop func() map[string]string) {
+	seen := map[string]string{}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			l.Environs(func(pid int, environ []byte) {
+				line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+				if err != nil {
+					return
+				}
+				seen[strconv.Itoa(pid)+" "+string(bytes.ReplaceAll(line, []byte{0}, []byte(" ")))] = string(environ)
+			})
+			select {
+			case <-end:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return func() map[string]string {
+		close(end)
+		<-ended
+		return seen
+	}
+}
+
+func readAll(t *testing.T, dir string, into map[string]string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		into[path] = string(b)
+		return err
+	}))
+	require.NotEmpty(t, into)
+}
