@@ -136,7 +136,7 @@ plain ` + "`pulumi`" + `; use either. Docker and Go are all it needs.
 
 A roster is a file with a stack's name a line, or CSV with a header: the column
 "name", if you like "student" (what to call them), and a column for each
-configuration key that differs between students. An empty cell is not set.
+configuration key that differs between students. An empty cell is the default.
 
 A value's order of precedence: roster, --config, Pulumi.<stack>.yaml, default.
 

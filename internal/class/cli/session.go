@@ -197,7 +197,7 @@ func (s *session) readConfigs(mustBeRight bool) {
 			s.findings = append(s.findings, preflight.Finding{Check: preflight.Config, Problem: err.Error(), Remedy: "mend that file"})
 			file = &config.File{Values: config.Values{}}
 		}
-		c, err := config.Merge(setup.ProjectName, st.Name, file, flags, st.Config)
+		c, err := config.Merge(setup.ProjectName, st.Name, file, st.Unset, flags, st.Config)
 		s.configs[st.Name] = c
 		if !mustBeRight {
 			continue

@@ -74,14 +74,28 @@ type Stack struct {
 	Settings *settings.Settings
 	Keys     []string // full names of all configured keys, for the program
 	Set      Values   // what differs from the file, and must be written to it
+	Unset    []string // keys that must go from it
 }
 
-// Merge lays the values over the file's, later ones winning, and validates the
-// result. The error is of settings.Parse; see Problems.
-func Merge(project, stack string, f *File, over ...Values) (*Stack, error) {
+// Merge drops keys from the file's, lays the values over them, later ones
+// winning, and validates the result. The error is of settings.Parse; see
+// Problems.
+func Merge(project, stack string, f *File, unset []string, over ...Values) (*Stack, error) {
 	all := maps.Clone(f.Values)
 	out := &Stack{Set: Values{}, Keys: slices.Clone(f.Keys)}
 	secrets := maps.Clone(f.Secrets)
+	for _, key := range unset {
+		full := project + ":" + key
+		if !slices.Contains(out.Keys, full) {
+			continue
+		}
+		delete(all, key)
+		delete(secrets, key)
+		if !slices.ContainsFunc(over, func(v Values) bool { _, ok := v[key]; return ok }) {
+			out.Keys = slices.DeleteFunc(out.Keys, func(k string) bool { return k == full })
+			out.Unset = append(out.Unset, full)
+		}
+	}
 	for _, values := range over {
 		for key, value := range values {
 			all[key] = value

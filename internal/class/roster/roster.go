@@ -30,13 +30,13 @@ type Student struct {
 	Name    string            // of the stack
 	Display string            // for people; the name where nothing else is given
 	Config  map[string]string // configuration keys, without the project's prefix
+	Unset   []string          // keys whose cell is empty: the default, whatever was set before
 	Line    int               // in the file; 0 without one
 }
 
 // Read reads a roster. Empty lines and lines that begin with # are skipped; a
 // UTF-8 byte order mark and CRLF are fine. It is CSV if the file's name ends in
-// .csv or its first line has a comma; a CSV's first line is its header. An empty
-// cell is a key that is not set. All problems are reported at once, each with
+// .csv or its first line has a comma; a CSV's first line is its header. All problems are reported at once, each with
 // the file and the line.
 func Read(r io.Reader, file string) ([]Student, error) {
 	b, err := io.ReadAll(r)
@@ -156,6 +156,8 @@ func (p *parser) csv(b []byte) {
 				s.Display = record[i]
 			case record[i] != "":
 				s.Config[column] = record[i]
+			default:
+				s.Unset = append(s.Unset, column)
 			}
 		}
 		if s.Display == "" {

@@ -144,6 +144,11 @@ func (s *Stack) configFile() string {
 
 // Configure writes the values that differ from the configuration file.
 func (s *Stack) Configure(ctx context.Context) error {
+	if len(s.config.Unset) > 0 {
+		if err := s.auto.RemoveAllConfig(ctx, s.config.Unset); err != nil {
+			return s.explain("pulumi config rm-all", nil, err)
+		}
+	}
 	if len(s.config.Set) == 0 {
 		return nil
 	}
