@@ -272,7 +272,7 @@ var invariants = []invariant{{
 		case at(res.Object(), "spec", "template") != nil:
 			pods := []any{at(res.Object(), "spec", "template", "spec")}
 			for i := range at(pods[0], "containers").([]any) {
-				if port := at(pods[0], "containers", i, "readinessProbe", "httpGet", "port"); !hasPort(pods, port) {
+				if port := at(pods[0], "containers", i, "readinessProbe", "httpGet", "port"); port != nil && !hasPort(pods, port) {
 					return fmt.Errorf("no container has the probe's port %v", port)
 				}
 			}

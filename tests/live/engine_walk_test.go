@@ -120,7 +120,8 @@ func TestEngineWalk(t *testing.T) {
 	}
 }
 
-// FuzzEngineWalk walks from any seed: go test -fuzz FuzzEngineWalk ./tests/live.
+// FuzzEngineWalk walks from any seed; in this folder: go test -fuzz FuzzEngineWalk .
+// (the first time it compiles everything anew, with coverage, for many minutes).
 func FuzzEngineWalk(f *testing.F) {
 	for seed := range uint64(4) {
 		f.Add(1000+seed, uint8(8))

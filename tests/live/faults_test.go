@@ -25,11 +25,8 @@ var small = map[string]string{"workers": "0", "monitoring": "false"}
 // wrong lists what is not as it should be after an up: the application does not
 // answer, or the engine wants to change something still.
 func wrong(s *livelab.Stack, replicas int) (lost []string) {
-	ready := func() bool { _, err := s.Kubectl("get", "--raw", "/readyz"); return err == nil }
-	for end := time.Now().Add(3 * time.Minute); !ready(); time.Sleep(time.Second) {
-		if time.Now().After(end) {
-			return []string{"the API server does not come back"}
-		}
+	if out := within(3*time.Minute, func() (string, error) { return s.Kubectl("get", "--raw", "/readyz") }); out != "" {
+		return []string{"the API server does not come back: " + out}
 	}
 	if out, err := s.Kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=120s"); err != nil {
 		lost = append(lost, "nodes are not Ready: "+out)
@@ -40,13 +37,31 @@ func wrong(s *livelab.Stack, replicas int) (lost []string) {
 	if out, _ := s.Kubectl("get", "deployment", "bootcamp", "-o", "jsonpath={.status.availableReplicas}"); out != strconv.Itoa(replicas) {
 		lost = append(lost, fmt.Sprintf("%q of %d pods are available", out, replicas))
 	}
-	if out, err := s.Kubectl("get", "--raw", "/api/v1/namespaces/default/services/bootcamp-svc/proxy/"); err != nil {
+	// Just after a restart all of these report what was true before it.
+	app := func() (string, error) {
+		return s.Kubectl("get", "--raw", "/api/v1/namespaces/default/services/bootcamp-svc/proxy/")
+	}
+	if out := within(2*time.Minute, app); out != "" {
 		lost = append(lost, "the application does not answer: "+out)
 	}
 	if out, err := s.Preview("--expect-no-changes"); err != nil {
 		lost = append(lost, "a further up has something to do: "+lastLines(out, 15))
 	}
 	return lost
+}
+
+// within tries until there is no error, and returns what was said last if that
+// takes too long.
+func within(limit time.Duration, try func() (string, error)) string {
+	for end := time.Now().Add(limit); ; time.Sleep(time.Second) {
+		out, err := try()
+		if err == nil {
+			return ""
+		}
+		if time.Now().After(end) {
+			return fmt.Sprintf("%v: %s", err, out)
+		}
+	}
 }
 
 // gone destroys the stack and lists what is left.

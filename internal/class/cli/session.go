@@ -123,7 +123,7 @@ func (s *session) prepare(ctx context.Context, need needs) error {
 		return &exit{exitUsage, fmt.Errorf("the preflight found %s; nothing was made", plural(len(s.findings), "problem"))}
 	}
 
-	finder := setup.NewFinder(filepath.Join(dir, "go.sum"), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
+	finder := setup.NewFinder(filepath.Join(s.project.Main(), "go.sum"), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
 	if s.cli, err = finder.Find(ctx); err != nil {
 		return err
 	}
@@ -307,7 +307,7 @@ func (s *session) buildTools(ctx context.Context) error {
 	slow := time.AfterFunc(3*time.Second, func() { fmt.Fprintln(s.say, "building the lab's own tools (once)") })
 	defer slow.Stop()
 	cmd := exec.CommandContext(ctx, "go", "tool", "-n", "kindcluster")
-	cmd.Dir = s.project.Dir
+	cmd.Dir = s.project.Main()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()

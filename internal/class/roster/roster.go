@@ -36,8 +36,8 @@ type Student struct {
 
 // Read reads a roster. Empty lines and lines that begin with # are skipped; a
 // UTF-8 byte order mark and CRLF are fine. It is CSV if the file's name ends in
-// .csv or its first line has a comma; a CSV's first line is its header. All problems are reported at once, each with
-// the file and the line.
+// .csv or its first line has a comma; a CSV's first line is its header. All
+// problems are reported at once, each with the file and the line.
 func Read(r io.Reader, file string) ([]Student, error) {
 	b, err := io.ReadAll(r)
 	if err != nil {

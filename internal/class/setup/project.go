@@ -94,6 +94,14 @@ func (p *Project) own(name ...string) string {
 	return filepath.Join(append([]string{p.Dir, ownFolder}, name...)...)
 }
 
+// Main is the program's folder, in which the lab's commands run.
+func (p *Project) Main() string {
+	if filepath.IsAbs(p.Settings.Main) {
+		return p.Settings.Main
+	}
+	return filepath.Join(p.Dir, p.Settings.Main)
+}
+
 // Kubeconfigs is the folder that remembers which kubeconfigs were written.
 func (p *Project) Kubeconfigs() string { return p.own("kubeconfigs") }
 

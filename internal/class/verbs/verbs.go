@@ -76,7 +76,12 @@ func Up(ctx context.Context, s Stack, e Engine, access Access, line Line) (*UpRe
 		return nil, err
 	}
 	state, err := ready(ctx, s, line)
-	if err == nil && len(state.Unsure) > 0 {
+	if err != nil {
+		return nil, err
+	}
+	healed, err := stack.Heal(ctx, e, state.Cluster, line.Say)
+	// What the killed run may have made is gone with a cluster that is rebuilt.
+	if err == nil && len(state.Unsure) > 0 && len(healed.Replace) == 0 {
 		if err = s.Adopt(ctx, state.Unsure); err == nil {
 			state, err = s.State(ctx)
 		}
@@ -84,10 +89,6 @@ func Up(ctx context.Context, s Stack, e Engine, access Access, line Line) (*UpRe
 	if err == nil && state.Pending > 0 {
 		err = s.ClearPending(ctx)
 	}
-	if err != nil {
-		return nil, err
-	}
-	healed, err := stack.Heal(ctx, e, state.Cluster, line.Say)
 	if err != nil {
 		return nil, err
 	}
