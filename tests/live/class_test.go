@@ -148,7 +148,7 @@ func (c *classroom) config() []string {
 	return args
 }
 
-// stateFiles are the files of the tool's own state.
+// locks are those that lie in the tool's own state.
 func (c *classroom) locks() []string {
 	found, err := filepath.Glob(filepath.Join(c.dir, ".bootcamp", "state", ".pulumi", "locks", "organization", "bootcamp", "*", "*.json"))
 	require.NoError(c.t, err)
@@ -392,7 +392,10 @@ func TestClassLife(t *testing.T) {
 		require.Empty(t, c.nodes(name))
 		r := c.start(up...)
 		r.until(t, "creating the cluster")
-		require.Eventually(t, func() bool { return len(c.nodes(name)) > 0 }, time.Minute, 100*time.Millisecond)
+		require.Eventually(t, func() bool {
+			found, err := livelab.Containers(kindcluster.Name(name)) // an error is one that is just being made
+			return err == nil && len(found) > 0
+		}, time.Minute, 100*time.Millisecond)
 		// The CLI has a process group of its own: the kill must reach it there.
 		require.NotEmpty(t, killChildren(t, r.Process.Pid), "the CLI was not there to be killed")
 		require.NoError(t, r.Process.Kill())

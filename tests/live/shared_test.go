@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -108,7 +109,10 @@ func (s *shared) objects() []string {
 			all, err := dyn.Resource(gv.WithResource(r.Name)).List(context.Background(), metav1.ListOptions{})
 			require.NoError(s.t, err, r.Name)
 			for _, o := range all.Items {
-				out = append(out, fmt.Sprintf("%s %s/%s %s", r.Name, o.GetNamespace(), o.GetName(), o.GetUID()))
+				// The address of a Service is an object of the cluster; this is whose it is.
+				parent, _, err := unstructured.NestedString(o.Object, "spec", "parentRef", "namespace")
+				require.NoError(s.t, err)
+				out = append(out, fmt.Sprintf("%s %s%s/%s %s", r.Name, parent, o.GetNamespace(), o.GetName(), o.GetUID()))
 			}
 		}
 	}
