@@ -21,7 +21,7 @@ const usage = `usage: go tool sharedcluster claim | release | kubeconfig
               in $BOOTCAMP_REQUIRED are taken, print the claim
   release     delete those of $BOOTCAMP_OWNED that bear the claim
   kubeconfig  print a kubeconfig for $BOOTCAMP_ACCOUNT in $BOOTCAMP_NAMESPACE, valid for $BOOTCAMP_LIFETIME
-The cluster is $BOOTCAMP_CONTEXT of $BOOTCAMP_KUBECONFIG.`
+The cluster is $BOOTCAMP_CONTEXT of $BOOTCAMP_KUBECONFIG`
 
 func main() {
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

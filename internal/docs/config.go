@@ -23,7 +23,7 @@ func ProjectKeys(pulumiYAML []byte) (map[string]ProjectKey, error) {
 		Config map[string]ProjectKey `yaml:"config"`
 	}
 	if err := yaml.Unmarshal(pulumiYAML, &project); err != nil {
-		return nil, fmt.Errorf("Pulumi.yaml: %w", err)
+		return nil, fmt.Errorf("in Pulumi.yaml: %w", err)
 	}
 	return project.Config, nil
 }

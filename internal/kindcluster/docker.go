@@ -87,7 +87,7 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]Container, e
 
 // Create runs kind, which removes what it made where it fails.
 func (d *Docker) Create(_ context.Context, cluster string, config *v1alpha4.Cluster) error {
-	return withKubeconfig(func(file string) error {
+	return withKubeconfig(cluster, func(file string) error {
 		err := d.kind.Create(cluster,
 			kind.CreateWithV1Alpha4Config(config),
 			kind.CreateWithKubeconfigPath(file),
@@ -100,7 +100,7 @@ func (d *Docker) Create(_ context.Context, cluster string, config *v1alpha4.Clus
 
 // Delete runs kind.
 func (d *Docker) Delete(_ context.Context, cluster string) error {
-	return withKubeconfig(func(file string) error {
+	return withKubeconfig(cluster, func(file string) error {
 		return explain(fmt.Sprintf("kind could not delete cluster %s", cluster), d.kind.Delete(cluster, file))
 	})
 }
@@ -170,10 +170,15 @@ func (d *Docker) controlPlane(cluster string) (nodes.Node, error) {
 }
 
 // withKubeconfig lends a fresh kubeconfig file: the user's own has a lock that
-// kind's delete does not wait for, and a lab does not rewrite it unasked.
-func withKubeconfig(do func(file string) error) error {
-	dir, err := os.MkdirTemp("", "kindcluster-")
-	if err != nil {
+// kind's delete does not wait for, and a lab does not rewrite it unasked. Its
+// folder has the cluster's name, so that what a killed run left, an
+// administrator's key perhaps, goes with the next one.
+func withKubeconfig(cluster string, do func(file string) error) error {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("%s.%d.kube", cluster, os.Getuid()))
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)

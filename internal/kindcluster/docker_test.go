@@ -2,6 +2,7 @@ package kindcluster
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,13 +41,19 @@ func TestExplain(t *testing.T) {
 	assert.ErrorIs(t, explain("x", errBoom), errBoom)
 }
 
-// TestWithKubeconfig: each call has a file of its own, gone afterwards.
+// TestWithKubeconfig: each call has a fresh file, gone afterwards, and so is
+// what a killed run has left.
 func TestWithKubeconfig(t *testing.T) {
 	t.Parallel()
 	var seen []string
 	for _, want := range []error{nil, errBoom} {
-		err := withKubeconfig(func(file string) error {
+		left := filepath.Join(os.TempDir(), fmt.Sprintf("bootcamp-file.%d.kube", os.Getuid()))
+		require.NoError(t, os.Mkdir(left, 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(left, "kubeconfig"), []byte("a killed run's key"), 0o600))
+		err := withKubeconfig("bootcamp-file", func(file string) error {
 			seen = append(seen, file)
+			_, err := os.Stat(file)
+			assert.ErrorIs(t, err, os.ErrNotExist, "the file of a killed run is lent again")
 			info, err := os.Stat(filepath.Dir(file))
 			require.NoError(t, err)
 			assert.Equal(t, os.FileMode(0o700), info.Mode().Perm(), "it will hold a private key")
@@ -57,7 +64,7 @@ func TestWithKubeconfig(t *testing.T) {
 		_, err = os.Stat(filepath.Dir(last(seen)))
 		assert.ErrorIs(t, err, os.ErrNotExist)
 	}
-	assert.NotEqual(t, seen[0], seen[1])
+	assert.Len(t, seen, 2)
 }
 
 func last(s []string) string { return s[len(s)-1] }

@@ -165,7 +165,14 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 			err = fmt.Errorf("%w\na likely cause: %s", err, limits)
 		}
 	}()
-	if err := m.Engine.Create(ctx, name, config); err != nil {
+	err = m.Engine.Create(ctx, name, config)
+	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "address already in use") {
+		// kind looks for a free port first and takes it later; another program
+		// was faster. A port of the configuration's own fails again, as it should.
+		m.say("a port was taken in the meantime; trying again")
+		err = m.Engine.Create(ctx, name, config)
+	}
+	if err != nil {
 		return "", err
 	}
 	err = m.Engine.WaitReady(ctx, name, len(config.Nodes), ReadyTimeout)
@@ -239,7 +246,13 @@ func (m *Manager) Delete(ctx context.Context, c Cluster) error {
 
 // remove deletes a cluster and proves that it is gone.
 func (m *Manager) remove(ctx context.Context, name string) error {
-	if err := m.Engine.Delete(ctx, name); err != nil {
+	err := m.Engine.Delete(ctx, name)
+	if err != nil && ctx.Err() == nil {
+		// Docker on a busy machine gives up waiting for a container that does end.
+		m.say("trying again: %v", err)
+		err = m.Engine.Delete(ctx, name)
+	}
+	if err != nil {
 		return err
 	}
 	left, err := m.Engine.Containers(ctx, name)

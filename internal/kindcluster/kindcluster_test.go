@@ -698,3 +698,39 @@ func TestLockFolder(t *testing.T) {
 	_, err := lock(t.Context(), "bootcamp-x", nil)
 	assert.ErrorContains(t, err, dir)
 }
+
+// TestTriesAgain: what another program or a busy Docker spoils once is tried a
+// second time, and no more.
+func TestTriesAgain(t *testing.T) {
+	t.Parallel()
+	for name, times := range map[string]int{"once": 1, "always": 9} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake()
+			taken, busy := times, times
+			f.create = func(context.Context) error {
+				if taken--; taken >= 0 {
+					return errors.New("listen tcp4 127.0.0.1:40385: bind: address already in use")
+				}
+				return nil
+			}
+			f.del = func() error {
+				if busy--; busy >= 0 {
+					return errors.New("did not receive an exit event")
+				}
+				return nil
+			}
+			m := &Manager{Engine: f, Log: &bytes.Buffer{}}
+			c := Cluster{Name: "bootcamp-again-" + name, Claim: claim}
+			_, err := m.Ensure(context.Background(), c, []byte(oneNode))
+			assert.Equal(t, 2, f.count("create"))
+			if times > 2 {
+				require.ErrorContains(t, err, "address already in use")
+				return
+			}
+			require.NoError(t, err)
+			require.NoError(t, m.Delete(context.Background(), c))
+			assert.Equal(t, 2, f.count("delete"))
+		})
+	}
+}
