@@ -24,7 +24,8 @@ func FileName(stack string) string { return "kubeconfig-" + stack + ".yaml" }
 // Record is one thing that was written for a stack.
 type Record struct {
 	File   string `json:"file"`
-	Merged bool   `json:"merged"` // into a file that holds others too
+	Merged bool   `json:"merged"` // into a file that may hold others too
+	Made   bool   `json:"made"`   // the merge made that file
 	// The names of what was written.
 	Context string `json:"context"`
 	Cluster string `json:"cluster"`
@@ -57,7 +58,8 @@ func (b Book) add(stack string, r Record) error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(list, r) {
+	same := func(old Record) bool { return old.File == r.File && old.Merged == r.Merged && old.Context == r.Context }
+	if slices.ContainsFunc(list, same) {
 		return nil
 	}
 	raw, err := json.MarshalIndent(append(list, r), "", "  ")
@@ -133,10 +135,12 @@ func (b Book) Merge(stack string, kubeconfig []byte) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return "", err
 	}
+	_, err = os.Stat(file)
+	made := errors.Is(err, fs.ErrNotExist)
 	if err := clientcmd.ModifyConfig(access, *config, false); err != nil {
 		return "", fmt.Errorf("your kubeconfig: %w", err)
 	}
-	r.File, r.Merged = file, true
+	r.File, r.Merged, r.Made = file, true, made
 	return file, b.add(stack, r)
 }
 
@@ -200,6 +204,9 @@ func (b Book) unmerge(r Record) (bool, error) {
 	}
 	if reflect.DeepEqual(before, config) {
 		return false, nil
+	}
+	if r.Made && len(config.Contexts)+len(config.Clusters)+len(config.AuthInfos) == 0 {
+		return true, os.Remove(r.File)
 	}
 	return true, clientcmd.ModifyConfig(access, *config, false)
 }

@@ -129,12 +129,27 @@ func TestMergeIntoNone(t *testing.T) {
 	c, err := clientcmd.LoadFromFile(file)
 	require.NoError(t, err)
 	assert.Equal(t, one, c.CurrentContext)
+	_, err = b.Merge("one", of(one, "https://rebuilt"))
+	require.NoError(t, err)
 	_, err = b.Remove("one")
 	require.NoError(t, err)
-	c, err = clientcmd.LoadFromFile(file)
+	assert.NoFileExists(t, file, "the merge made it, and nothing else is in it")
+}
+
+func TestRemoveLeavesWhatCameLater(t *testing.T) {
+	file := home(t, nil)
+	b := book(t)
+	_, err := b.Merge("one", of(one, "https://one"))
+	require.NoError(t, err)
+	_, err = b.Merge("two", of(two, "https://two"))
+	require.NoError(t, err)
+	_, err = b.Remove("one")
+	require.NoError(t, err)
+	c, err := clientcmd.LoadFromFile(file)
 	require.NoError(t, err)
 	assert.Empty(t, c.CurrentContext)
-	assert.Empty(t, c.Contexts)
+	assert.Len(t, c.Contexts, 1)
+	assert.Contains(t, c.Contexts, two)
 }
 
 func TestMergeStaysInTheFileThatHasIt(t *testing.T) {
