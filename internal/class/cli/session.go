@@ -241,7 +241,7 @@ func (s *session) preflight(ctx context.Context, need needs) error {
 	}
 	machine := preflight.This{Engine: s.engine}
 	folders := []string{s.project.Dir}
-	if s.project.StateDir != "" {
+	if !s.project.OwnState && s.project.StateDir != "" {
 		folders = append(folders, s.project.StateDir)
 	}
 	found, err := preflight.Run(ctx, machine, s.onKind(), wants, folders...)

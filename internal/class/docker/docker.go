@@ -86,6 +86,12 @@ func (e Engine) Publisher(ctx context.Context, port int) (container, cluster str
 	return container, cluster, nil
 }
 
+// KindNodes counts the nodes of all kind clusters that run, whoever made them.
+func (e Engine) KindNodes(ctx context.Context) (int, error) {
+	out, err := run(ctx, "ps", "--quiet", "--filter", "label=io.x-k8s.kind.cluster")
+	return len(bytes.Fields(out)), err
+}
+
 // HasImage tells whether the engine has an image already.
 func (e Engine) HasImage(ctx context.Context, image string) bool {
 	_, err := run(ctx, "image", "inspect", "--format", "{{.Id}}", image)

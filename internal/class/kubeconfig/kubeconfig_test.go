@@ -136,6 +136,16 @@ func TestMergeIntoNone(t *testing.T) {
 	assert.NoFileExists(t, file, "the merge made it, and nothing else is in it")
 }
 
+func TestRemoveLeavesAFileThatWasThere(t *testing.T) {
+	file := home(t, []byte("apiVersion: v1\nkind: Config\n"))
+	b := book(t)
+	_, err := b.Merge("one", of(one, "https://one"))
+	require.NoError(t, err)
+	_, err = b.Remove("one")
+	require.NoError(t, err)
+	assert.FileExists(t, file)
+}
+
 func TestRemoveLeavesWhatCameLater(t *testing.T) {
 	file := home(t, nil)
 	b := book(t)

@@ -27,10 +27,14 @@ import (
 const (
 	GB = 1 << 30
 
-	MemoryNode  = GB / 2        // of a running node
-	MemoryBuild = 1 * GB        // while one student's lab is being built: Pulumi, its plugins, kind
-	DiskNode    = 3 * GB / 2    // of a node
-	DiskImage   = 3 * GB / 2    // of a node image that is yet to be pulled
+	MemoryNode  = GB / 2     // of a running node
+	MemoryBuild = 1 * GB     // while one student's lab is being built: Pulumi, its plugins, kind
+	DiskNode    = 3 * GB / 2 // of a node
+	DiskImage   = 3 * GB / 2 // of a node image that is yet to be pulled
+	// NodesByDefault run with the inotify limits that Linux usually has: one
+	// cluster as the course has it does, a second one fails.
+	NodesByDefault = 4
+
 	diskProject = 100 * 1 << 20 // for the state
 )
 
@@ -77,6 +81,8 @@ type Machine interface {
 	Docker(ctx context.Context) (*docker.Info, error)
 	// Nodes is how many nodes a kind cluster has.
 	Nodes(ctx context.Context, cluster string) (int, error)
+	// KindNodes is how many nodes run on the machine, of any kind cluster.
+	KindNodes(ctx context.Context) (int, error)
 	HasImage(ctx context.Context, image string) bool
 	Publisher(ctx context.Context, port int) (container, cluster string, err error)
 	// Listen tries a port of 127.0.0.1.
@@ -174,12 +180,15 @@ func (r *Report) capacity(ctx context.Context, m Machine, info *docker.Info, wan
 				"%s need about %s of disk in %s; free: %s", count(clusters, nodes), bytes(need), info.Root, bytes(free))
 		}
 	}
-	// One cluster of one node gets by with the usual defaults.
-	if limits := m.Inotify(); local && limits.Low() && nodes > 1 {
+	running, err := m.KindNodes(ctx)
+	if err != nil {
+		return err
+	}
+	if limits := m.Inotify(); local && limits.Low() && running+nodes > NodesByDefault {
 		add(Inotify, fmt.Sprintf("`sudo sysctl fs.inotify.max_user_instances=%d fs.inotify.max_user_watches=%d`; to keep it, put both into /etc/sysctl.d/99-kind.conf",
 			kindcluster.MinInotifyInstances, kindcluster.MinInotifyWatches),
-			"the kernel's inotify limits are low for %s (max_user_instances=%d, max_user_watches=%d): clusters fail with errors that name something else",
-			count(clusters, nodes), limits.Instances, limits.Watches)
+			"the kernel's inotify limits are low for %s beside %d that run (max_user_instances=%d, max_user_watches=%d): clusters fail with errors that name something else",
+			count(clusters, nodes), running, limits.Instances, limits.Watches)
 	}
 	return nil
 }

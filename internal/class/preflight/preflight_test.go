@@ -23,6 +23,7 @@ type fake struct {
 	dockerErr error
 	info      docker.Info
 	nodes     map[string]int
+	running   int
 	images    bool
 	taken     map[int]error
 	publisher [2]string
@@ -53,6 +54,7 @@ func (f *fake) Docker(context.Context) (*docker.Info, error) {
 	return &f.info, nil
 }
 func (f *fake) Nodes(_ context.Context, c string) (int, error) { return f.nodes[c], nil }
+func (f *fake) KindNodes(context.Context) (int, error)         { return f.running, nil }
 func (f *fake) HasImage(context.Context, string) bool          { return f.images }
 func (f *fake) Publisher(context.Context, int) (string, string, error) {
 	return f.publisher[0], f.publisher[1], nil
@@ -164,8 +166,11 @@ func TestDisk(t *testing.T) {
 func TestInotify(t *testing.T) {
 	f := well()
 	f.inotify.Instances = 128
-	assert.Empty(t, run(t, f, want("a", 1, 0)).Findings, "one node gets by")
-	r := run(t, f, want("a", 1, 0), want("b", 1, 0))
+	assert.Empty(t, run(t, f, want("a", 4, 0)).Findings, "one cluster of the course's size gets by")
+	f.running = 1
+	assert.Equal(t, "inotify", checks(run(t, f, want("a", 4, 0))), "but for what runs beside it")
+	f.running = 0
+	r := run(t, f, want("a", 4, 0), want("b", 1, 0))
 	require.Equal(t, "inotify", checks(r))
 	assert.Contains(t, r.Findings[0].Remedy, "max_user_instances=512")
 }
