@@ -194,8 +194,9 @@ func Parse(project, stack string, source Source, keys []string, secret func(key 
 	var problems []error
 	problem := func(format string, a ...any) { problems = append(problems, fmt.Errorf(format, a...)) }
 
-	if !stackRE.MatchString(stack) {
-		problem("stack name %q: allowed are 1 to 100 letters, digits, '-', '_' and '.'", clip(stack))
+	// Only dots is a folder's name to the file system, which keeps the state.
+	if !stackRE.MatchString(stack) || strings.Trim(stack, ".") == "" {
+		problem("stack name %q: allowed are 1 to 100 letters, digits, '-', '_' and '.', and not dots alone", clip(stack))
 	}
 	values, bad := map[string]string{}, map[string]bool{}
 	shown := func(key string) string {

@@ -48,7 +48,7 @@ func (d *Docker) Ping(ctx context.Context) error {
 	if _, err := exec.LookPath("docker"); err != nil {
 		return errors.New("docker was not found on PATH; install Docker (package docker.io or Docker Desktop) and run again")
 	}
-	if _, err := docker(ctx, "version", "--format", "{{.Server.Version}}"); err != nil {
+	if _, err := RunDocker(ctx, "version", "--format", "{{.Server.Version}}"); err != nil {
 		if ctx.Err() != nil {
 			return errors.New("the Docker engine did not answer within 30 s; restart Docker and run again")
 		}
@@ -59,11 +59,11 @@ func (d *Docker) Ping(ctx context.Context) error {
 
 // Containers lists the cluster's node containers by kind's own label.
 func (d *Docker) Containers(ctx context.Context, cluster string) ([]Container, error) {
-	ids, err := docker(ctx, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.x-k8s.kind.cluster="+cluster)
+	ids, err := RunDocker(ctx, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.x-k8s.kind.cluster="+cluster)
 	if err != nil || len(bytes.Fields(ids)) == 0 {
 		return nil, err
 	}
-	out, err := docker(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(string(ids))...)...)
+	out, err := RunDocker(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(string(ids))...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (d *Docker) WaitReady(ctx context.Context, cluster string, want int, limit 
 		}
 		select {
 		case <-ctx.Done():
-			now, _ := docker(context.WithoutCancel(ctx), "exec", node.String(), "kubectl", "--kubeconfig", adminConf, "get", "nodes")
+			now, _ := RunDocker(context.WithoutCancel(ctx), "exec", node.String(), "kubectl", "--kubeconfig", adminConf, "get", "nodes")
 			return fmt.Errorf("cluster %s: not all of %d nodes were Ready within %s; the nodes are:\n%s", cluster, want, limit, bytes.TrimSpace(now))
 		case <-time.After(time.Second):
 		}
@@ -207,7 +207,9 @@ func tail(b []byte, n int) []byte {
 	return b
 }
 
-func docker(ctx context.Context, args ...string) ([]byte, error) {
+// RunDocker runs the docker command and returns its standard output; what it
+// printed to standard error is in the error.
+func RunDocker(ctx context.Context, args ...string) ([]byte, error) {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	cmd.Stderr = &stderr

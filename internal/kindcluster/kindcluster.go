@@ -131,7 +131,7 @@ func (m *Manager) Ensure(ctx context.Context, c Cluster, config []byte) (string,
 	}
 	switch {
 	case len(found) == 0:
-	case !allMarked(found, claimPath(c.Claim)):
+	case !Owned(found, c.Claim):
 		return "", m.foreign(c.Name, found)
 	case m.adoptable(ctx, c.Name, found, mark, len(wanted.Nodes)):
 		m.say("cluster %s is there already, built by this stack and healthy", c.Name)
@@ -213,7 +213,7 @@ func (m *Manager) Kubeconfig(ctx context.Context, c Cluster) (string, error) {
 		return "", err
 	case len(found) == 0:
 		return "", fmt.Errorf("cluster %s is gone; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name)
-	case !allMarked(found, claimPath(c.Claim)):
+	case !Owned(found, c.Claim):
 		return "", m.foreign(c.Name, found)
 	}
 	return m.Engine.Kubeconfig(ctx, c.Name)
@@ -237,7 +237,7 @@ func (m *Manager) Delete(ctx context.Context, c Cluster) error {
 	if len(found) == 0 {
 		return nil
 	}
-	if !allMarked(found, claimPath(c.Claim)) {
+	if !Owned(found, c.Claim) {
 		m.say("cluster %s is another's (%s); it stays", c.Name, names(found))
 		return nil
 	}
@@ -293,6 +293,12 @@ func claimPath(claim string) string { return path.Join(markRoot, claim) }
 func markPath(claim string, config []byte) string {
 	sum := sha256.Sum256(config)
 	return path.Join(claimPath(claim), hex.EncodeToString(sum[:8]))
+}
+
+// Owned tells whether all of these nodes were made by the stack with this claim.
+// No nodes are nobody's.
+func Owned(found []Container, claim string) bool {
+	return claim != "" && allMarked(found, claimPath(claim))
 }
 
 // allMarked tells whether every container has a mount at or below the path.

@@ -357,7 +357,7 @@ func TestStackNames(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.Equal(t, name, got.Stack)
 	}
-	for _, name := range []string{"", " ", "a b", "a/b", "a\n", "$(id)", "a;b", "'a'", "学生", strings.Repeat("x", 101)} {
+	for _, name := range []string{"", ".", "..", " ", "a b", "a/b", "a\n", "$(id)", "a;b", "'a'", "学生", strings.Repeat("x", 101)} {
 		_, err := settings.Parse(project, name, source{}, nil, plain)
 		assert.ErrorContains(t, err, "stack name", "%q", name)
 	}

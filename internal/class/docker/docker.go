@@ -49,7 +49,7 @@ func (e Engine) Info(ctx context.Context) (*Info, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	out, err := run(limited, "info", "--format", "{{json .}}")
+	out, err := kindcluster.RunDocker(limited, "info", "--format", "{{json .}}")
 	info := &Info{}
 	if jsonErr := json.Unmarshal(out, info); err == nil && jsonErr != nil {
 		return nil, fmt.Errorf("docker info: %w", jsonErr)
@@ -72,7 +72,7 @@ func (e Engine) Info(ctx context.Context) (*Info, error) {
 // Publisher tells which container publishes a port of the host, and the kind
 // cluster that it is of; both empty where none does.
 func (e Engine) Publisher(ctx context.Context, port int) (container, cluster string, err error) {
-	out, err := run(ctx, "ps", "--filter", fmt.Sprintf("publish=%d", port), "--format", `{{.Names}} {{.Label "io.x-k8s.kind.cluster"}}`)
+	out, err := kindcluster.RunDocker(ctx, "ps", "--filter", fmt.Sprintf("publish=%d", port), "--format", `{{.Names}} {{.Label "io.x-k8s.kind.cluster"}}`)
 	if err != nil {
 		return "", "", err
 	}
@@ -88,30 +88,18 @@ func (e Engine) Publisher(ctx context.Context, port int) (container, cluster str
 
 // KindNodes counts the nodes of all kind clusters that run, whoever made them.
 func (e Engine) KindNodes(ctx context.Context) (int, error) {
-	out, err := run(ctx, "ps", "--quiet", "--filter", "label=io.x-k8s.kind.cluster")
+	out, err := kindcluster.RunDocker(ctx, "ps", "--quiet", "--filter", "label=io.x-k8s.kind.cluster")
 	return len(bytes.Fields(out)), err
 }
 
 // HasImage tells whether the engine has an image already.
 func (e Engine) HasImage(ctx context.Context, image string) bool {
-	_, err := run(ctx, "image", "inspect", "--format", "{{.Id}}", image)
+	_, err := kindcluster.RunDocker(ctx, "image", "inspect", "--format", "{{.Id}}", image)
 	return err == nil
 }
 
 // Start starts stopped containers; running ones stay as they are.
 func (e Engine) Start(ctx context.Context, containers []string) error {
-	_, err := run(ctx, append([]string{"start"}, containers...)...)
+	_, err := kindcluster.RunDocker(ctx, append([]string{"start"}, containers...)...)
 	return err
-}
-
-func run(ctx context.Context, args ...string) ([]byte, error) {
-	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Stderr = &stderr
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.Output()
-	if err != nil {
-		return out, fmt.Errorf("docker %s: %w: %s", args[0], err, bytes.TrimSpace(stderr.Bytes()))
-	}
-	return out, nil
 }

@@ -2,9 +2,9 @@
 // workspace, state and passphrase of its own, the `pulumi` command as a user
 // runs it, and a clean-up that leaves no container.
 //
-// The lab is whatever Docker answers, with `pulumi` on PATH. Two variables fit
-// it to a machine: LAB_NODE_IMAGE is the kind node image instead of the
-// edition's, and LAB_PULUMI_HOME is where plugins lie.
+// The lab is whatever Docker answers, with `pulumi` on PATH. Three variables
+// fit it to a machine: LAB_EDITION is the edition, LAB_NODE_IMAGE the kind node
+// image instead of the edition's, and LAB_PULUMI_HOME where plugins lie.
 package livelab
 
 import (
@@ -181,6 +181,9 @@ func (l *Lab) Unowned(name string, config map[string]string) *Stack {
 	}
 	if image := os.Getenv("LAB_NODE_IMAGE"); image != "" {
 		s.Set("nodeImage", image)
+	}
+	if edition := os.Getenv("LAB_EDITION"); edition != "" {
+		s.Set("edition", edition)
 	}
 	for k, v := range config {
 		s.Set(k, v)
