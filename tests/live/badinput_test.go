@@ -195,7 +195,7 @@ func TestBadInputReachesNoShell(t *testing.T) {
 // TestBadInputCLI gives a handful to the real `pulumi`.
 func TestBadInputCLI(t *testing.T) {
 	l := livelab.New(t)
-	s := l.Stack("c-bad", nil)
+	s := l.Stack(livelab.Unique("bad"), nil)
 	marker := filepath.Join(t.TempDir(), "marker")
 	values := map[string]string{
 		"workers": "three", "replicas": "-1", "serviceType": "$(touch " + marker + ")",

@@ -158,7 +158,8 @@ func (c *classroom) locks() []string {
 // TestClassRoster: three students at once, one of them with a broken image; the
 // retry of that one; and a class that leaves nothing.
 func TestClassRoster(t *testing.T) {
-	students := []string{"roster-1", "roster-2", "roster-3"}
+	students := []string{livelab.Unique("roster-1"), livelab.Unique("roster-2"), livelab.Unique("roster-3")}
+	one, two, three := students[0], students[1], students[2]
 	c := newClassroom(t, students...)
 	defer recordTest(t, "class tool: a roster of three, one of them broken; retry; nothing left", time.Now())
 	before := c.files()
@@ -167,9 +168,9 @@ func TestClassRoster(t *testing.T) {
 	roster := filepath.Join(t.TempDir(), "class.csv")
 	write := func(image, timeout string) {
 		text := "\uFEFFname,student,echoImage,rolloutTimeout,hostPort,serviceType\r\n" +
-			"roster-1,山田花子,,,18941,NodePort\r\n" +
-			"roster-2,Bob," + image + "," + timeout + ",,\r\n\r\n" +
-			"roster-3,,,,,\r\n"
+			one + ",山田花子,,,18941,NodePort\r\n" +
+			two + ",Bob," + image + "," + timeout + ",,\r\n\r\n" +
+			three + ",,,,,\r\n"
 		require.NoError(t, os.WriteFile(roster, []byte(text), 0o600))
 	}
 	outcomes := func(d said) string {
@@ -183,10 +184,10 @@ func TestClassRoster(t *testing.T) {
 	write("registry.invalid/nope:1", "20s")
 	up := append([]string{"up", "--roster", roster, "-j", "3"}, c.config()...)
 	d := c.class(1, up...)
-	assert.Equal(t, "roster-1 ok, roster-2 failed, roster-3 ok", outcomes(d))
+	assert.Equal(t, one+" ok, "+two+" failed, "+three+" ok", outcomes(d))
 	assert.Contains(t, d.Stacks[1].Cause, "registry.invalid/nope:1", "the cause names the image")
 	assert.NotContains(t, d.Stacks[1].Cause, "\n")
-	assert.Contains(t, d.Retry, "--only roster-2")
+	assert.Contains(t, d.Retry, "--only "+two)
 	assert.Equal(t, "http://127.0.0.1:18941/", d.Stacks[0].Outputs["appURL"])
 	assert.NotContains(t, d.Stacks[0].Outputs, "kubeconfig")
 	for _, s := range students {
@@ -195,10 +196,10 @@ func TestClassRoster(t *testing.T) {
 
 	// The command that the summary names, once the roster is mended.
 	write("", "")
-	d = c.class(0, append(up, "--only", "roster-2")...)
-	assert.Equal(t, "roster-2 ok", outcomes(d))
+	d = c.class(0, append(up, "--only", two)...)
+	assert.Equal(t, two+" ok", outcomes(d))
 	d = c.class(0, up...)
-	assert.Equal(t, "roster-1 ok, roster-2 ok, roster-3 ok", outcomes(d))
+	assert.Equal(t, one+" ok, "+two+" ok, "+three+" ok", outcomes(d))
 	for _, s := range d.Stacks {
 		assert.Empty(t, s.Changes.Steps, "%s: an up with nothing to do did something", s.Stack)
 	}
@@ -217,10 +218,11 @@ func TestClassRoster(t *testing.T) {
 		}
 	}
 
+	four := livelab.Unique("roster-4")
 	// A port that another's lab has is found before anything is made.
-	d = c.class(2, append([]string{"up", "--stack", "roster-4", "--config", "hostPort=18941"}, c.config()...)...)
+	d = c.class(2, append([]string{"up", "--stack", four, "--config", "hostPort=18941"}, c.config()...)...)
 	assert.Contains(t, d.Error, "nothing was made")
-	assert.Empty(t, c.nodes("roster-4"))
+	assert.Empty(t, c.nodes(four))
 
 	d = c.class(0, "kubeconfig", "--roster", roster)
 	for _, s := range d.Stacks {
@@ -292,7 +294,7 @@ func (r *running) code(t *testing.T) int {
 
 // TestClassLife is one student's lab through all that may befall it in a week.
 func TestClassLife(t *testing.T) {
-	const name = "life"
+	name := livelab.Unique("life")
 	c := newClassroom(t, name)
 	up := append([]string{"up", "--stack", name, "--config", "monitoring=false"}, c.config()...)
 	id := func() string {

@@ -130,7 +130,7 @@ func moments(t *testing.T) *rand.Rand {
 func TestFaultKilledUp(t *testing.T) {
 	l := livelab.New(t)
 	r := moments(t)
-	s := l.Stack("c-kill", small)
+	s := l.Stack(livelab.Unique("kill"), small)
 	begin := time.Now()
 	out, err := s.Up()
 	require.NoError(t, err, out)
@@ -218,7 +218,7 @@ func TestFaultKilledUp(t *testing.T) {
 // TestFaultStanding does to one standing lab what may befall it in a week.
 func TestFaultStanding(t *testing.T) {
 	l := livelab.New(t)
-	s := l.Stack("c-stand", small)
+	s := l.Stack(livelab.Unique("stand"), small)
 	out, err := s.Up()
 	require.NoError(t, err, out)
 	node := s.Cluster + "-control-plane"
@@ -282,8 +282,8 @@ func TestFaultStanding(t *testing.T) {
 	t.Run("foreign cluster of the same name", func(t *testing.T) {
 		const fault = "the name taken by a foreign cluster"
 		was := s.Containers()
-		other := livelab.New(t)               // another backend: another user's stack
-		s2 := other.Unowned("c-stand", small) // its clean-up must not remove our cluster
+		other := livelab.New(t)            // another backend: another user's stack
+		s2 := other.Unowned(s.Name, small) // its clean-up must not remove our cluster
 		begin := time.Now()
 		out, err := s2.Up()
 		require.Error(t, err, out)
@@ -315,7 +315,7 @@ func TestFaultStanding(t *testing.T) {
 func TestFaultTwoAtOnce(t *testing.T) {
 	const fault = "two stacks at once"
 	l := livelab.New(t)
-	a, b := l.Stack("c-two-a", small), l.Stack("c-two-b", small)
+	a, b := l.Stack(livelab.Unique("two-a"), small), l.Stack(livelab.Unique("two-b"), small)
 	begin := time.Now()
 	runA, err := a.Start("up", "--yes", "--skip-preview")
 	require.NoError(t, err)
@@ -342,7 +342,7 @@ func TestFaultInotify(t *testing.T) {
 		t.Skip("SKIPPED, NOTHING WAS PROVEN: lowering fs.inotify.max_user_instances breaks other programs of this machine for a minute; BOOTCAMP_LOWER_INOTIFY=1 allows it")
 	}
 	l := livelab.New(t)
-	s := l.Stack("c-inotify", small)
+	s := l.Stack(livelab.Unique("inotify"), small)
 	was, err := os.ReadFile(limit)
 	require.NoError(t, err)
 	restore := func() { require.NoError(t, os.WriteFile(limit, was, 0)) }

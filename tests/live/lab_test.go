@@ -21,14 +21,14 @@ import (
 // the text's questions, the knobs in place, another shape, away.
 func TestLab(t *testing.T) {
 	lab := livelab.New(t)
-	s := lab.Stack("lab", nil)
+	s := lab.Stack(livelab.Unique("lab"), nil)
 
 	out, err := s.Up()
 	require.NoError(t, err, out)
 	require.Len(t, s.Containers(), 4, "one control plane and three workers")
 	assert.NotContains(t, out, "client-key-data", "the kubeconfig was shown")
-	assert.Equal(t, "bootcamp-lab", s.Output("clusterName"))
-	assert.Equal(t, "kind-bootcamp-lab", s.Output("context"))
+	assert.Equal(t, "bootcamp-"+s.Name, s.Output("clusterName"))
+	assert.Equal(t, "kind-bootcamp-"+s.Name, s.Output("context"))
 	assert.Equal(t, "/api/v1/namespaces/default/services/bootcamp-svc/proxy/", s.Output("appProxyPath"))
 	assert.Empty(t, s.Output("appURL"))
 	accepts(t, s, true, true)
@@ -91,7 +91,7 @@ func TestLab(t *testing.T) {
 
 // TestDestroyWithoutCluster: a cluster that is long gone is no obstacle.
 func TestDestroyWithoutCluster(t *testing.T) {
-	s := livelab.New(t).Stack("gone", map[string]string{"workers": "0", "monitoring": "false"})
+	s := livelab.New(t).Stack(livelab.Unique("gone"), map[string]string{"workers": "0", "monitoring": "false"})
 	out, err := s.Up()
 	require.NoError(t, err, out)
 	for _, c := range s.Containers() {

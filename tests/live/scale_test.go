@@ -27,7 +27,7 @@ func TestScale(t *testing.T) {
 		t.Skip("SKIPPED, NOTHING WAS MEASURED: set BOOTCAMP_SCALE=1 to write docs/scale-measured.md")
 	}
 	lab := livelab.New(t)
-	on := newShared(t, "shared-scale", 3)
+	on := newShared(t, livelab.Unique("scale"), 3)
 	class := on.stack(lab, "scale-class", "platform", nil)
 	out, err := class.Up()
 	require.NoError(t, err, out)

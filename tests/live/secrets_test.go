@@ -88,7 +88,7 @@ func render(t *testing.T, events []engine.Event) string {
 // looks into its logs, its files and the environment of every process, too.
 func TestSecretsCLI(t *testing.T) {
 	l := livelab.New(t)
-	s := l.Stack("c-secret", small)
+	s := l.Stack(livelab.Unique("secret"), small)
 	stop := sample(l)
 
 	shown := map[string]string{}

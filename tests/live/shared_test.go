@@ -124,7 +124,7 @@ func (s *shared) objects() []string {
 // what each may do, and that nothing but a stack's own is ever touched.
 func TestSharedCluster(t *testing.T) {
 	lab := livelab.New(t)
-	on := newShared(t, "shared-class", 1)
+	on := newShared(t, livelab.Unique("shared"), 1)
 	ctx := context.Background()
 	empty := on.objects()
 

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,6 +156,13 @@ var root = sync.OnceValue(func() string {
 	}
 	panic("not inside the repository")
 })
+
+// Unique makes a stack's or cluster's name one of this run of the tests, so that
+// it is neither a user's nor that of a run that was killed.
+func Unique(name string) string { return name + "-" + run }
+
+// run is the same for all packages and tests of one binary.
+var run = fmt.Sprintf("%04x", rand.Uint32N(1<<16))
 
 // Stack is one stack of the project, with its cluster.
 type Stack struct {
