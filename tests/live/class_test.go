@@ -389,6 +389,29 @@ func TestClassLife(t *testing.T) {
 		pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
 	})
 
+	part("state file cut in half", func(t *testing.T) {
+		first := id()
+		file := filepath.Join(c.dir, ".bootcamp", "state", ".pulumi", "stacks", "bootcamp", name+".json")
+		state, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(file, state[:len(state)/2], 0o600))
+		remedy := "run `cp " + file + ".bak " + file + "`"
+		for _, args := range [][]string{up, {"status", "--stack", name}, {"destroy", "--stack", name, "--remove", "--yes"}} {
+			d := c.class(1, args...)
+			assert.Contains(t, d.Stacks[0].Cause, remedy)
+			assert.NotContains(t, d.Stacks[0].Cause, "\n")
+		}
+		assert.Equal(t, "not made", c.class(0, "status", "--stack", livelab.Unique("other")).Stacks[0].Status.Cluster,
+			"a damaged stack is in the way of others")
+		assert.Equal(t, first, id())
+		saved, err := os.ReadFile(file + ".bak")
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(file, saved, 0o600))
+		c.class(0, up...)
+		assert.Equal(t, first, id())
+		healthy()
+	})
+
 	part("killed, then destroy", func(t *testing.T) {
 		c.class(0, "destroy", "--stack", name, "--yes")
 		require.Empty(t, c.nodes(name))

@@ -133,7 +133,7 @@ func (s *session) prepare(ctx context.Context, need needs) error {
 	if need&needAnnounce != 0 {
 		s.announce()
 	}
-	if need&needTools != 0 && s.onKind() {
+	if need&needTools != 0 {
 		return s.buildTools(ctx)
 	}
 	return nil
@@ -283,6 +283,14 @@ func (s *session) onKind() bool {
 	return len(s.students) == 0
 }
 
+// onShared tells whether any stack is on a shared cluster.
+func (s *session) onShared() bool {
+	return slices.ContainsFunc(s.students, func(st roster.Student) bool {
+		c := s.settings(st.Name)
+		return c != nil && c.Cluster != settings.Kind
+	})
+}
+
 // announce says what is used and where it lies.
 func (s *session) announce() {
 	fmt.Fprintf(s.say, "Pulumi CLI  v%s, %s\n", s.cli.Version, s.cli.Path)
@@ -306,13 +314,22 @@ func (s *session) announce() {
 func (s *session) buildTools(ctx context.Context) error {
 	slow := time.AfterFunc(3*time.Second, func() { fmt.Fprintln(s.say, "building the lab's own tools (once)") })
 	defer slow.Stop()
-	cmd := exec.CommandContext(ctx, "go", "tool", "-n", "kindcluster")
-	cmd.Dir = s.project.Main()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	var tools []string
+	if s.onKind() {
+		tools = append(tools, "kindcluster")
+	}
+	if s.onShared() {
+		tools = append(tools, "sharedcluster")
+	}
+	for _, tool := range tools {
+		cmd := exec.CommandContext(ctx, "go", "tool", "-n", tool)
+		cmd.Dir = s.project.Main()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("`go tool %s` cannot be built: %w\n%s", tool, err, strings.TrimSpace(string(out)))
 		}
-		return fmt.Errorf("`go tool kindcluster` cannot be built: %w\n%s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -160,15 +160,7 @@ func (s *session) removeState(ctx context.Context) error {
 	if !s.project.OwnState || ctx.Err() != nil {
 		return nil
 	}
-	st, err := s.open(ctx, s.students[0].Name)
-	if err != nil {
-		return err
-	}
-	left, err := st.Others(ctx)
-	if err != nil {
-		return err
-	}
-	if exists, err := st.Exists(ctx); err != nil || exists || len(left) > 0 {
+	if left, err := s.project.Stacks(); err != nil || len(left) > 0 {
 		return err
 	}
 	// A configuration file with a salt still has secrets of the passphrase.

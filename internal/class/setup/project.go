@@ -159,6 +159,21 @@ func (p *Project) Exports(quote func(string) string) []string {
 	return out
 }
 
+// Stacks are the files of the stacks in the folder of the state, damaged ones too.
+func (p *Project) Stacks() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(p.StateDir, ".pulumi", "stacks", ProjectName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var files []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".json") || strings.HasSuffix(e.Name(), ".json.gz") {
+			files = append(files, e.Name())
+		}
+	}
+	return files, err
+}
+
 // RemoveOwn removes the tool's own state and what belongs to it. keepPassphrase
 // is for where a configuration file still holds a secret of it.
 func (p *Project) RemoveOwn(keepPassphrase bool) error {

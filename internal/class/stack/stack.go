@@ -12,9 +12,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
@@ -89,35 +91,50 @@ func (s *Stack) run(ctx context.Context, stdin []byte, args ...string) (string, 
 	return out, nil
 }
 
-// Exists tells whether the backend has the stack.
-func (s *Stack) Exists(ctx context.Context) (bool, error) {
-	names, err := s.all(ctx)
-	if err != nil {
-		return false, err
+// export returns what `pulumi stack export` says, or nil where the backend has no
+// such stack. It asks of this stack alone: `pulumi stack ls` fails as soon as any
+// stack's state is damaged.
+func (s *Stack) export(ctx context.Context) ([]byte, error) {
+	out, err := s.run(ctx, nil, "stack", "export", "--stack", s.Name)
+	switch {
+	case err == nil:
+		return []byte(out), nil
+	case noStack.MatchString(s.command.LastError()):
+		return nil, nil
 	}
-	for _, n := range names {
-		if n == s.Name {
-			return true, nil
-		}
+	if damaged := s.damaged(); damaged != nil {
+		return nil, damaged // the CLI's own words would only distract
 	}
-	return false, nil
+	return nil, err
 }
 
-// all are the names of the project's stacks.
-func (s *Stack) all(ctx context.Context) ([]string, error) {
-	out, err := s.run(ctx, nil, "stack", "ls", "--json")
-	if err != nil {
-		return nil, err
+// noStack is how the CLI, and the SDK by its IsSelectStack404Error, say so.
+var noStack = regexp.MustCompile(`no stack named .* found`)
+
+// damaged returns an error with the remedy where the stack's state file is cut
+// short. Pulumi's own names neither the file nor its backup.
+func (s *Stack) damaged() error {
+	if s.project.StateDir == "" {
+		return nil
 	}
-	var list []auto.StackSummary
-	if err := json.Unmarshal([]byte(out), &list); err != nil {
-		return nil, fmt.Errorf("pulumi stack ls: %w", err)
+	file := s.stateFile()
+	whole := func(file string) bool {
+		b, err := os.ReadFile(file)
+		return err == nil && json.Valid(b)
 	}
-	names := make([]string, len(list))
-	for i, l := range list {
-		names[i] = l.Name[strings.LastIndex(l.Name, "/")+1:]
+	if _, err := os.Stat(file); err != nil || whole(file) {
+		return nil
 	}
-	return names, nil
+	backup := file + ".bak"
+	if !whole(backup) {
+		return &Error{Cause: fmt.Sprintf("the state file %s is damaged and has no whole backup; remove it, and `class destroy --stack %s` names what is left of the lab", file, s.Name)}
+	}
+	return &Error{Cause: fmt.Sprintf("the state file %s is damaged; its backup is whole: run `cp %s %s`, then this again",
+		file, shellescape.Quote(backup), shellescape.Quote(file))}
+}
+
+func (s *Stack) stateFile() string {
+	return filepath.Join(s.project.StateDir, ".pulumi", "stacks", setup.ProjectName, s.Name+".json")
 }
 
 // Create makes the stack. Its configuration file, where there was none, gets
@@ -159,14 +176,14 @@ func (s *Stack) Configure(ctx context.Context) error {
 	return s.explain("pulumi config set-all", nil, s.auto.SetAllConfig(ctx, values))
 }
 
-// State reads the stack's state.
+// State reads the stack's state, which is nil where there is no such stack.
 func (s *Stack) State(ctx context.Context) (*State, error) {
-	out, err := s.run(ctx, nil, "stack", "export", "--stack", s.Name)
-	if err != nil {
+	out, err := s.export(ctx)
+	if out == nil || err != nil {
 		return nil, err
 	}
 	var export apitype.UntypedDeployment
-	if err := json.Unmarshal([]byte(out), &export); err != nil {
+	if err := json.Unmarshal(out, &export); err != nil {
 		return nil, fmt.Errorf("pulumi stack export: %w", err)
 	}
 	return ParseState(export.Deployment)
@@ -187,11 +204,11 @@ func (s *Stack) Adopt(ctx context.Context, unsure []Create) error {
 
 // ClearPending forgets the operations that a killed run left open.
 func (s *Stack) ClearPending(ctx context.Context) error {
-	out, err := s.run(ctx, nil, "stack", "export", "--stack", s.Name)
+	out, err := s.export(ctx)
 	if err != nil {
 		return err
 	}
-	clean, err := withoutPending([]byte(out))
+	clean, err := withoutPending(out)
 	if err != nil {
 		return fmt.Errorf("pulumi stack export: %w", err)
 	}
@@ -215,10 +232,11 @@ func (s *Stack) Up(ctx context.Context, replace []string, watch Watch) (*Changes
 // Preview tells what an update would do. It changes nothing: neither the state
 // nor the configuration file, and a stack that does not exist is not made.
 func (s *Stack) Preview(ctx context.Context, replace []string, watch Watch) (*Changes, error) {
-	exists, err := s.Exists(ctx)
+	export, err := s.export(ctx)
 	if err != nil {
 		return nil, err
 	}
+	exists := export != nil
 	dir, err := os.MkdirTemp("", "class-preview-")
 	if err != nil {
 		return nil, err
@@ -325,7 +343,7 @@ func (s *Stack) Remove(ctx context.Context) (kept []string, err error) {
 	if _, err := s.run(ctx, nil, "stack", "rm", s.Name, "--yes", "--preserve-config", "--remove-backups"); err != nil {
 		return nil, err
 	}
-	if exists, err := s.Exists(ctx); err != nil || exists {
+	if left, err := s.export(ctx); err != nil || left != nil {
 		return nil, errors.Join(err, fmt.Errorf("stack %s is still there after its removal", s.Name))
 	}
 	if kept, err = s.removeConfig(); err != nil {
@@ -398,19 +416,4 @@ func (s *Stack) leftovers() (left []string, err error) {
 		return nil
 	})
 	return left, err
-}
-
-// Others are the project's other stacks.
-func (s *Stack) Others(ctx context.Context) ([]string, error) {
-	all, err := s.all(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var others []string
-	for _, n := range all {
-		if n != s.Name {
-			others = append(others, n)
-		}
-	}
-	return others, nil
 }

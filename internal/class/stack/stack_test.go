@@ -283,6 +283,26 @@ func TestLeftovers(t *testing.T) {
 	}, left)
 }
 
+// A cut state names its backup, where that is whole.
+func TestDamaged(t *testing.T) {
+	s := &Stack{Name: "x", project: &setup.Project{StateDir: filepath.Join(t.TempDir(), "the state")}}
+	assert.NoError(t, s.damaged(), "there is none")
+	require.NoError(t, os.MkdirAll(filepath.Dir(s.stateFile()), 0o700))
+	write := func(file, content string) {
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+	}
+	write(s.stateFile(), `{"version": 3}`)
+	assert.NoError(t, s.damaged())
+	write(s.stateFile(), `{"versi`)
+	assert.ErrorContains(t, s.damaged(), "has no whole backup; remove it")
+	write(s.stateFile()+".bak", "")
+	assert.ErrorContains(t, s.damaged(), "has no whole backup; remove it")
+	write(s.stateFile()+".bak", `{}`)
+	assert.ErrorContains(t, s.damaged(), "run `cp '"+s.stateFile()+".bak' '"+s.stateFile()+"'`, then this again")
+	s.project.StateDir = ""
+	assert.NoError(t, s.damaged(), "the state is no folder")
+}
+
 func TestCause(t *testing.T) {
 	for message, want := range map[string]string{
 		"no image":                               "no image",

@@ -23,11 +23,10 @@ import (
 
 // Stack is a Pulumi stack, whether it exists or not; see stack.Stack.
 type Stack interface {
-	Exists(context.Context) (bool, error)
 	Create(context.Context) error
 	Unlock() ([]stack.Lock, error)
 	Configure(context.Context) error
-	State(context.Context) (*stack.State, error)
+	State(context.Context) (*stack.State, error) // nil where there is no such stack
 	Adopt(ctx context.Context, unsure []stack.Create) error
 	ClearPending(context.Context) error
 	Up(ctx context.Context, replace []string, watch stack.Watch) (*stack.Changes, map[string]string, error)
@@ -62,21 +61,17 @@ type UpResult struct {
 
 // Up makes the lab be there as configured, whatever became of it.
 func Up(ctx context.Context, s Stack, e Engine, access Access, line Line) (*UpResult, error) {
-	line.Phase("reading the state")
-	exists, err := s.Exists(ctx)
+	state, err := ready(ctx, s, line)
 	if err != nil {
 		return nil, err
 	}
-	if !exists {
+	if state == nil {
 		if err := s.Create(ctx); err != nil {
 			return nil, err
 		}
+		state = &stack.State{}
 	}
 	if err := s.Configure(ctx); err != nil {
-		return nil, err
-	}
-	state, err := ready(ctx, s, line)
-	if err != nil {
 		return nil, err
 	}
 	healed, err := stack.Heal(ctx, e, state.Cluster, line.Say)
@@ -138,8 +133,9 @@ func awaitObjects(ctx context.Context, access Access, outs map[string]string, ob
 }
 
 // ready frees the stack from the lock that a killed run left, and reads its
-// state.
+// state, which is nil where there is no such stack.
 func ready(ctx context.Context, s Stack, line Line) (*stack.State, error) {
+	line.Phase("reading the state")
 	locks, err := s.Unlock()
 	for _, l := range locks {
 		line.Say(fmt.Sprintf("removed the lock of process %d, which is gone", l.PID))
@@ -151,7 +147,7 @@ func ready(ctx context.Context, s Stack, line Line) (*stack.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if state.Pending > 0 {
+	if state != nil && state.Pending > 0 {
 		line.Say("an earlier run was cut off; going on from there")
 	}
 	return state, nil
@@ -165,16 +161,12 @@ func watch(line Line) stack.Watch {
 // Preview tells what Up would do.
 func Preview(ctx context.Context, s Stack, e Engine, line Line) (*stack.Changes, error) {
 	line.Phase("reading the state")
-	exists, err := s.Exists(ctx)
+	state, err := s.State(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var replace []string
-	if exists {
-		state, err := s.State(ctx)
-		if err != nil {
-			return nil, err
-		}
+	if state != nil {
 		health, _, err := stack.Inspect(ctx, e, state.Cluster)
 		if err != nil {
 			return nil, err
@@ -199,19 +191,16 @@ type DestroyResult struct {
 // named, what is left and should not be is an error.
 func Destroy(ctx context.Context, s Stack, e Engine, cluster string, remove bool, line Line) (*DestroyResult, error) {
 	r := &DestroyResult{}
-	line.Phase("reading the state")
-	exists, err := s.Exists(ctx)
+	state, err := ready(ctx, s, line)
 	if err != nil {
 		return r, err
 	}
-	claim := ""
+	exists, claim := state != nil, ""
 	if exists {
-		state, err := ready(ctx, s, line)
-		if err == nil && state.Pending > 0 {
-			err = s.ClearPending(ctx) // what they made goes with the cluster, or by the claim
-		}
-		if err != nil {
-			return r, err
+		if state.Pending > 0 {
+			if err := s.ClearPending(ctx); err != nil { // what they made goes with the cluster, or by the claim
+				return r, err
+			}
 		}
 		claim = state.Claim
 		line.Phase("comparing")
@@ -291,16 +280,12 @@ func Shared(kubeconfig, context string) Access {
 
 // Status looks at the lab and changes nothing.
 func Status(ctx context.Context, s Stack, e Engine, access Access) (*status.Status, error) {
-	exists, err := s.Exists(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !exists {
-		return &status.Status{Cluster: status.NotMade}, nil
-	}
 	state, err := s.State(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if state == nil {
+		return &status.Status{Cluster: status.NotMade}, nil
 	}
 	r := &status.Status{Made: true, Total: len(state.Objects)}
 	var found []kindcluster.Container
@@ -350,11 +335,11 @@ var ErrNotUp = errors.New("it is not up; run `class up` first")
 
 // Kubeconfig returns the outputs of a stack that is up, the secret ones too.
 func Kubeconfig(ctx context.Context, s Stack) (map[string]string, error) {
-	exists, err := s.Exists(ctx)
+	state, err := s.State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !exists {
+	if state == nil {
 		return nil, ErrNotUp
 	}
 	outs, err := s.Outputs(ctx)

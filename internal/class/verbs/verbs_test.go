@@ -34,12 +34,14 @@ type fake struct {
 
 func (f *fake) do(what string) { f.did = append(f.did, what) }
 
-func (f *fake) Exists(context.Context) (bool, error) { return f.exists, nil }
-func (f *fake) Create(context.Context) error         { f.do("create"); f.exists = true; return nil }
-func (f *fake) Unlock() ([]stack.Lock, error)        { f.do("unlock"); return f.locks, f.held }
-func (f *fake) Configure(context.Context) error      { f.do("configure"); return nil }
-func (f *fake) ClearPending(context.Context) error   { f.do("clear pending"); return nil }
+func (f *fake) Create(context.Context) error       { f.do("create"); f.exists = true; return nil }
+func (f *fake) Unlock() ([]stack.Lock, error)      { f.do("unlock"); return f.locks, f.held }
+func (f *fake) Configure(context.Context) error    { f.do("configure"); return nil }
+func (f *fake) ClearPending(context.Context) error { f.do("clear pending"); return nil }
 func (f *fake) State(context.Context) (*stack.State, error) {
+	if !f.exists {
+		return nil, nil
+	}
 	s := f.state
 	return &s, nil
 }
@@ -121,7 +123,7 @@ func TestUpFirst(t *testing.T) {
 	f := &fake{outputs: map[string]string{lab.OutKubeconfig: "secret", lab.OutAppURL: "http://x"}}
 	r, err := Up(context.Background(), f, &docker{}, Own, &line{})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"create", "configure", "unlock", "up"}, f.did)
+	assert.Equal(t, []string{"unlock", "create", "configure", "up"}, f.did)
 	assert.Equal(t, map[string]string{lab.OutAppURL: "http://x"}, r.Outputs, "the kubeconfig is no plain output")
 	assert.Equal(t, "secret", string(r.Kubeconfig))
 	assert.Empty(t, f.replace)
@@ -132,7 +134,7 @@ func TestUpAfterAKill(t *testing.T) {
 	l := &line{}
 	_, err := Up(context.Background(), f, &docker{}, Own, l)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"configure", "unlock", "clear pending", "up"}, f.did)
+	assert.Equal(t, []string{"unlock", "configure", "clear pending", "up"}, f.did)
 	assert.Len(t, l.said, 2)
 }
 
@@ -144,12 +146,12 @@ func TestUpAdopts(t *testing.T) {
 	f := &fake{exists: true, state: after}
 	_, err := Up(context.Background(), f, alive, Own, &line{})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"configure", "unlock", "adopt default/bootcamp", "clear pending", "up"}, f.did)
+	assert.Equal(t, []string{"unlock", "configure", "adopt default/bootcamp", "clear pending", "up"}, f.did)
 
 	f = &fake{exists: true, state: after}
 	_, err = Up(context.Background(), f, &docker{}, Own, &line{})
 	require.NoError(t, err)
-	assert.Equal(t, []string{"configure", "unlock", "clear pending", "up"}, f.did, "they are gone with their cluster")
+	assert.Equal(t, []string{"unlock", "configure", "clear pending", "up"}, f.did, "they are gone with their cluster")
 }
 
 func TestUpRebuildsWhatIsGone(t *testing.T) {
@@ -202,8 +204,8 @@ func TestDestroy(t *testing.T) {
 		"with the stack":                {stack: fake{exists: true, state: built(), after: &stack.State{}, kept: []string{"Pulumi.x.yaml"}}, remove: true, did: []string{"unlock", "destroy", "remove"}, kept: "Pulumi.x.yaml"},
 		"a cluster the state forgot":    {stack: fake{exists: true, state: stack.State{Claim: claim, Pending: 1}, after: &stack.State{}}, nodes: node(claim), did: []string{"unlock", "clear pending", "destroy"}},
 		"another's cluster":             {stack: fake{exists: true, state: stack.State{Claim: claim}, after: &stack.State{}}, nodes: node(other), did: []string{"unlock", "destroy"}, kept: "did not make it", left: 1},
-		"no stack, no cluster":          {stack: fake{}, remove: true},
-		"no stack, somebody's cluster":  {stack: fake{}, nodes: node(other), kept: "go tool kind delete cluster --name bootcamp-x", left: 1},
+		"no stack, no cluster":          {stack: fake{}, remove: true, did: []string{"unlock"}},
+		"no stack, somebody's cluster":  {stack: fake{}, nodes: node(other), did: []string{"unlock"}, kept: "go tool kind delete cluster --name bootcamp-x", left: 1},
 		"a container that stays":        {stack: fake{exists: true, state: built(), after: &stack.State{}}, nodes: node(claim), stuck: true, did: []string{"unlock", "destroy"}, err: "could not be removed: bootcamp-x-control-plane", left: 1},
 		"resources that stay":           {stack: fake{exists: true, state: built()}, remove: true, did: []string{"unlock", "destroy"}, err: "still has 5 resources"},
 		"a destroy that fails":          {stack: fake{exists: true, state: built(), err: errors.New("no Docker")}, remove: true, did: []string{"unlock", "destroy"}, err: "no Docker"},
