@@ -102,6 +102,7 @@ func NewExisting(ctx *pulumi.Context, name string, args *ExistingArgs, opts ...p
 		DeleteUnreachable:      pulumi.Bool(false),
 		UpsertExistingObjects:  pulumi.Bool(false),
 		EnableConfigMapMutable: pulumi.Bool(true),
+		EnablePatchForce:       pulumi.Bool(true), // as on kind; it acts on the stack's own objects only
 		// Another context is another cluster; a renewed credential is not.
 		ClusterIdentifier: pulumi.String(args.Access.Kubeconfig + "#" + args.Access.Context),
 	}

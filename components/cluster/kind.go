@@ -122,6 +122,9 @@ func NewKind(ctx *pulumi.Context, name string, args *KindArgs, opts ...pulumi.Re
 		DeleteUnreachable:      pulumi.Bool(true),
 		UpsertExistingObjects:  pulumi.Bool(true),
 		EnableConfigMapMutable: pulumi.Bool(true),
+		// A field that a student set with kubectl, or a killed `up` under another
+		// field manager, is no conflict: an `up` makes the lab as configured.
+		EnablePatchForce: pulumi.Bool(true),
 	}, pulumi.Parent(c))
 	if err != nil {
 		return nil, err

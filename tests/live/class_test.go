@@ -35,12 +35,8 @@ type classroom struct {
 func newClassroom(t *testing.T, stacks ...string) *classroom {
 	t.Helper()
 	lab := livelab.New(t) // skips, and guards the user's kubeconfig
-	c := &classroom{t: t, dir: filepath.Join(t.TempDir(), "clone"), tool: filepath.Join(t.TempDir(), "class")}
+	c := &classroom{t: t, dir: filepath.Join(t.TempDir(), "clone"), tool: classTool(t, lab)}
 	require.NoError(t, copyRepository(lab.Root, c.dir))
-	build := exec.Command("go", "build", "-o", c.tool, "./cmd/class")
-	build.Dir = lab.Root
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
 	// State and passphrase are the tool's own here.
 	c.env = slices.DeleteFunc(lab.Command("true").Env, func(s string) bool {
 		return strings.HasPrefix(s, "PULUMI_BACKEND_URL=") || strings.HasPrefix(s, "PULUMI_CONFIG_PASSPHRASE")
@@ -54,6 +50,17 @@ func newClassroom(t *testing.T, stacks ...string) *classroom {
 		}
 	})
 	return c
+}
+
+// classTool builds the class tool.
+func classTool(t *testing.T, lab *livelab.Lab) string {
+	t.Helper()
+	tool := filepath.Join(t.TempDir(), "class")
+	build := exec.Command("go", "build", "-o", tool, "./cmd/class")
+	build.Dir = lab.Root
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	return tool
 }
 
 // copyRepository copies what git would clone, but for tests and their data.
@@ -409,6 +416,27 @@ func TestClassLife(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, saved, 0o600))
 		c.class(0, up...)
 		assert.Equal(t, first, id())
+		healthy()
+	})
+
+	// The pods make the Deployment's creation last; in the state it is open, in
+	// the cluster it is done.
+	part("killed amid the objects, then up", func(t *testing.T) {
+		c.class(0, "destroy", "--stack", name, "--yes")
+		r := c.start(up...)
+		r.until(t, "creating the lab's objects")
+		require.Eventually(t, func() bool {
+			out, err := exec.Command("docker", "exec", kindcluster.Name(name)+"-control-plane", "kubectl",
+				"--kubeconfig", "/etc/kubernetes/admin.conf", "get", "deployment", "bootcamp", "-o", "name").Output()
+			return err == nil && len(out) > 0
+		}, time.Minute, 50*time.Millisecond, "the Deployment never came")
+		require.NotEmpty(t, killChildren(t, r.Process.Pid), "the CLI was not there to be killed")
+		require.NoError(t, r.Process.Kill())
+		r.code(t)
+		first := id()
+		c.class(0, up...)
+		assert.Equal(t, first, id(), "the cluster was built anew for an object that was there")
+		assert.Empty(t, c.class(0, up...).Stacks[0].Changes.Steps)
 		healthy()
 	})
 

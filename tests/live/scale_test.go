@@ -13,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"k8sbootcamp/components/cluster"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
@@ -32,28 +35,27 @@ func TestScale(t *testing.T) {
 	out, err := class.Up()
 	require.NoError(t, err, out)
 
-	tool := filepath.Join(t.TempDir(), "class")
-	build := exec.Command("go", "build", "-o", tool, "./cmd/class")
-	build.Dir = lab.Root
-	said, err := build.CombinedOutput()
-	require.NoError(t, err, string(said))
-
-	b := &bench{t: t, lab: lab, on: on, tool: tool}
+	b := &bench{t: t, lab: lab, on: on, tool: classTool(t, lab)}
+	b.idle, _ = b.rest() // with the class's platform and no student
 	var rows []string
-	for _, n := range []int{1, 5, 10, 20} {
+	sizes := []int{1, 5, 10, 20}
+	for _, n := range sizes {
 		rows = append(rows, b.class(n))
 	}
+	assert.Less(t, b.more[len(b.more)-1], 2*b.more[0], "one more student costs more, the more there are")
 	out, err = class.Destroy()
 	require.NoError(t, err, out)
 
 	page := fmt.Sprintf(`# Measured
 
-Written by TestScale in tests/live (`+"`BOOTCAMP_SCALE=1 go test -run TestScale -timeout 90m`"+`) on %s: %s, one kind cluster of four nodes on the same machine, %d stacks at a time. Seconds are wall time of one `+"`class`"+` command for the whole roster; "one more" is an up of one further student beside those there. Memory is the peak of the command and all its children together (the cluster's own is not in it).
+Written by TestScale in tests/live (`+"`BOOTCAMP_SCALE=1 go test -run TestScale -timeout 90m`"+`) on %s: %s, one kind cluster of four nodes on the same machine, %d stacks at a time. Seconds are wall time of one `+"`class`"+` command for the whole roster; "one more" is an up of one further student beside those there. Memory is the peak of the command and all its children together (the cluster's own is not in it). API requests are all that the API server answered, anybody's, less what it answers without students (%.1f a second); at rest means that the labs stand and nobody works on them.
 
-| students | up (s) | up, each (s) | nothing to do (s) | changed (s) | one more (s) | destroy (s) | peak memory (MiB) | API requests, up, each | objects, each |
-| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| students | up (s) | up, each (s) | nothing to do (s) | changed (s) | one more (s) | destroy (s) | peak memory (MiB) | API requests, up, each | API requests at rest, each a minute | objects, each |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 %s
-`, time.Now().UTC().Format("2006-01-02"), machine(t), parallel, strings.Join(rows, "\n"))
+
+A scrape of node-exporter costs its node %.1f ms of CPU (each student's Prometheus scrapes every node); a student's Prometheus has %.0f MiB, with %d students and four nodes.
+`, time.Now().UTC().Format("2006-01-02"), machine(t), parallel, b.idle, strings.Join(rows, "\n"), b.scrape*1000, b.prometheus/1024/1024, sizes[len(sizes)-1])
 	require.NoError(t, os.WriteFile(filepath.Join(lab.Root, "docs", "scale-measured.md"), []byte(page), 0o644))
 }
 
@@ -65,6 +67,11 @@ type bench struct {
 	lab  *livelab.Lab
 	on   *shared
 	tool string
+
+	idle       float64         // API requests a second without students
+	scrape     float64         // seconds of CPU of one scrape of node-exporter
+	prometheus float64         // bytes of memory of a student's Prometheus
+	more       []time.Duration // an up of one more student, by size
 }
 
 // run runs the class tool and returns its wall time and peak memory.
@@ -72,7 +79,6 @@ func (b *bench) run(roster string, args ...string) (time.Duration, int) {
 	b.t.Helper()
 	args = append(args, "--roster", roster, "-j", strconv.Itoa(parallel))
 	cmd := b.lab.Command(b.tool, args...)
-	cmd.Dir = b.lab.Root
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	stop := make(chan struct{})
@@ -135,8 +141,12 @@ func (b *bench) class(n int) string {
 	}
 	before, requests := len(b.on.objects()), b.requests()
 	up, peak := b.run(all, append([]string{"up"}, config...)...)
-	each := (b.requests() - requests) / float64(n)
+	each := (b.requests() - requests - b.idle*up.Seconds()) / float64(n)
 	objects := float64(len(b.on.objects())-before) / float64(n)
+	rest, scrape := b.rest()
+	atRest := (rest - b.idle) * 60 / float64(n)
+	b.scrape = scrape
+	b.prometheus = b.metric("bootcamp-"+students[0], "services", "prometheus:http", "process_resident_memory_bytes")
 	same, p := b.run(all, append([]string{"up"}, config...)...)
 	peak = max(peak, p)
 	changed, p := b.run(all, append([]string{"up", "--config", "replicas=1"}, config...)...)
@@ -145,9 +155,10 @@ func (b *bench) class(n int) string {
 	gone, p := b.run(all, "destroy", "--remove", "--yes")
 	peak = max(peak, p)
 	b.run(more, "destroy", "--remove", "--yes")
+	b.more = append(b.more, one)
 	b.t.Logf("%d students: up %s, nothing to do %s, changed %s, one more %s, destroy %s, %d MiB", n, up, same, changed, one, gone, peak)
-	return fmt.Sprintf("| %d | %.0f | %.1f | %.0f | %.0f | %.1f | %.0f | %d | %.0f | %.0f |",
-		n, up.Seconds(), up.Seconds()/float64(n), same.Seconds(), changed.Seconds(), one.Seconds(), gone.Seconds(), peak, each, objects)
+	return fmt.Sprintf("| %d | %.0f | %.1f | %.0f | %.0f | %.1f | %.0f | %d | %.0f | %.0f | %.0f |",
+		n, up.Seconds(), up.Seconds()/float64(n), same.Seconds(), changed.Seconds(), one.Seconds(), gone.Seconds(), peak, each, atRest, objects)
 }
 
 var requestRE = regexp.MustCompile(`(?m)^apiserver_request_total\{.*\} ([0-9.e+]+)$`)
@@ -163,6 +174,38 @@ func (b *bench) requests() float64 {
 		total += v
 	}
 	return total
+}
+
+// rest looks at the cluster for a while in which nobody works on it. It returns
+// the API requests a second, and the CPU seconds of a scrape of node-exporter, not
+// a number where nobody scrapes.
+func (b *bench) rest() (requests, scrape float64) {
+	b.t.Helper()
+	pods, err := b.on.client.CoreV1().Pods(cluster.PlatformNamespace).List(context.Background(), metav1.ListOptions{LabelSelector: "app=node-exporter"})
+	require.NoError(b.t, err)
+	require.NotEmpty(b.t, pods.Items)
+	exporter := func(metric string) float64 {
+		return b.metric(cluster.PlatformNamespace, "pods", pods.Items[0].Name+":9100", metric)
+	}
+	const cpu, scrapes = "process_cpu_seconds_total", `promhttp_metric_handler_requests_total{code="200"}`
+	begin := time.Now()
+	r, c, s := b.requests(), exporter(cpu), exporter(scrapes)
+	time.Sleep(time.Minute)
+	requests = (b.requests() - r) / time.Since(begin).Seconds()
+	return requests, (exporter(cpu) - c) / (exporter(scrapes) - s)
+}
+
+// metric reads a metric of a pod or a Service through the API server's proxy.
+func (b *bench) metric(namespace, resource, name, metric string) float64 {
+	b.t.Helper()
+	raw, err := b.on.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource(resource).Name(name).
+		SubResource("proxy").Suffix("metrics").DoRaw(context.Background())
+	require.NoError(b.t, err)
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(metric) + ` ([0-9.e+]+)$`).FindSubmatch(raw)
+	require.NotNil(b.t, m, "%s of %s", metric, name)
+	v, err := strconv.ParseFloat(string(m[1]), 64)
+	require.NoError(b.t, err)
+	return v
 }
 
 // machine says what it was measured on.

@@ -209,11 +209,46 @@ func TestSharedCluster(t *testing.T) {
 	require.NoError(t, err, out)
 	assert.Equal(t, others, on.objects(), "destroying alice left something of hers, or touched what was not hers")
 
-	out, err = bob.Destroy()
-	require.NoError(t, err, out)
+	t.Run("Class", func(t *testing.T) { classOnShared(t, lab, on, bob) })
 	out, err = class.Destroy()
 	require.NoError(t, err, out)
 	assert.Equal(t, empty, on.objects(), "something of the class is left")
+}
+
+// classOnShared works on bob's lab with the class tool, which needs no Docker
+// where the cluster is there already, and removes it.
+func classOnShared(t *testing.T, lab *livelab.Lab, on *shared, bob *livelab.Stack) {
+	tool := &classroom{t: t, dir: lab.Project, tool: classTool(t, lab)}
+	tool.env = append(lab.Command("true").Env, "DOCKER_HOST=unix:///there/is/no/docker.sock")
+	d := tool.class(0, "up", "--stack", bob.Name)
+	assert.Empty(t, d.Stacks[0].Changes.Steps, "the tool has something to add to what plain Pulumi made")
+	d = tool.class(0, "status", "--stack", bob.Name)
+	assert.Equal(t, "shared", d.Stacks[0].Status.Cluster)
+	assert.Positive(t, d.Stacks[0].Status.Total)
+	assert.Equal(t, d.Stacks[0].Status.Total, d.Stacks[0].Status.Ready)
+	d = tool.class(0, "check", "--stack", bob.Name, "--disrupt")
+	assert.Len(t, d.Stacks[0].Checks, 6)
+	for _, q := range d.Stacks[0].Checks {
+		assert.True(t, q.OK, "%s: %s", q.Question, q.Detail)
+	}
+	d = tool.class(0, "kubeconfig", "--stack", bob.Name)
+	written, err := os.ReadFile(d.Stacks[0].File)
+	require.NoError(t, err)
+	assert.Equal(t, bob.Output("studentKubeconfig"), string(written), "a student gets the student's")
+
+	// A lab from first to last.
+	d = tool.class(0, "up", "--stack", "dave", "--config", "cluster=existing", "--config", "role=student", "--config", "edition=current",
+		"--config", "kubeContext=kind-"+on.name, "--config", "kubeconfigPath="+on.kubeconfig)
+	assert.Equal(t, "ok", d.Stacks[0].Outcome)
+	d = tool.class(0, "destroy", "--stack", "dave", "--remove", "--yes")
+	assert.Empty(t, d.Stacks[0].Kept)
+
+	d = tool.class(0, "destroy", "--stack", bob.Name, "--remove", "--yes")
+	assert.NoFileExists(t, filepath.Join(lab.Project, "kubeconfig-bob.yaml"))
+	for _, o := range on.objects() {
+		assert.NotContains(t, o, "bootcamp-bob")
+		assert.NotContains(t, o, "bootcamp-dave")
+	}
 }
 
 // without leaves out a namespace, what is in it, and what has it in its name.

@@ -81,8 +81,9 @@ func (w *watcher) note(e events.EngineEvent) {
 	switch {
 	case e.ResourcePreEvent != nil:
 		m := e.ResourcePreEvent.Metadata
-		// A replacement comes in three steps; the one without effect says it all.
-		if m.Op == apitype.OpSame || m.Op == apitype.OpCreateReplacement || m.Op == apitype.OpDeleteReplaced || m.Type == string(resource.RootStackType) {
+		// A replacement comes in three steps; the one without effect says it all. To
+		// read is no change.
+		if m.Op == apitype.OpSame || m.Op == apitype.OpRead || m.Op == apitype.OpCreateReplacement || m.Op == apitype.OpDeleteReplaced || m.Type == string(resource.RootStackType) {
 			return
 		}
 		w.changes.Steps = append(w.changes.Steps, Step{Op: string(m.Op), Type: m.Type, Name: resource.URN(m.URN).Name(), Keys: m.Diffs})

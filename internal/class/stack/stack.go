@@ -191,15 +191,31 @@ func (s *Stack) State(ctx context.Context) (*State, error) {
 
 // Adopt asks the cluster which of the objects are there that a killed run was
 // about to make, and takes those into the state; an update would refuse to make
-// them a second time.
+// them a second time. Cut off itself, it is done again: an object whose state was
+// never read is still unsure.
 func (s *Stack) Adopt(ctx context.Context, unsure []Create) error {
-	var list []optrefresh.PendingCreate
-	for _, c := range unsure {
-		list = append(list, optrefresh.PendingCreate{URN: c.URN, ID: c.ID})
+	out, err := s.export(ctx)
+	if err != nil {
+		return err
 	}
-	_, err := s.auto.Refresh(ctx, optrefresh.ImportPendingCreates(list), optrefresh.ClearPendingCreates(),
-		optrefresh.UserAgent(agent), optrefresh.Color("never"), optrefresh.SuppressProgress())
-	return s.explain("looking at what the killed run has made", nil, err)
+	// Not `pulumi refresh --import-pending-creates`: as of 3.259 it reads nothing and
+	// forgets them.
+	claimed, err := withCreated(out, unsure)
+	if err != nil {
+		return fmt.Errorf("pulumi stack export: %w", err)
+	}
+	if _, err := s.run(ctx, claimed, "stack", "import", "--stack", s.Name); err != nil {
+		return err
+	}
+	var urns []string
+	for _, c := range unsure {
+		urns = append(urns, c.URN)
+	}
+	w := newWatcher(nil)
+	_, err = s.auto.Refresh(ctx, optrefresh.Target(urns), optrefresh.UserAgent(agent), optrefresh.Color("never"),
+		optrefresh.SuppressProgress(), optrefresh.EventStreams(w.events))
+	w.stop()
+	return s.explain("looking at what the killed run has made", &w.diagnostics, err)
 }
 
 // ClearPending forgets the operations that a killed run left open.

@@ -33,13 +33,13 @@ const exported = `{"version":3,"deployment":{
   {"urn":"urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::cluster-claim","custom":true,"type":"command:local:Command","inputs":{"environment":{"BOOTCAMP_CLUSTER":"bootcamp-x"}},"outputs":{"stdout":"` + claim + `"}},
   {"urn":"urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::cluster","custom":true,"type":"command:local:Command","inputs":{"stdin":"kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n- role: worker\n","environment":{"BOOTCAMP_CLUSTER":"bootcamp-x","BOOTCAMP_CLAIM":"` + claim + `"}},"outputs":{"stdout":{"4dabf18193072939515e22adb298388d":"1b47061264138c4ac30d75fd1eb44270","ciphertext":"v1:x"}}},
   {"urn":"urn:pulumi:x::bootcamp::pulumi:providers:kubernetes::cluster","custom":true,"type":"pulumi:providers:kubernetes"},
-  {"urn":"urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp","custom":true,"type":"kubernetes:apps/v1:Deployment","outputs":{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bootcamp","namespace":"default"}}}
+  {"urn":"urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp","custom":true,"type":"kubernetes:apps/v1:Deployment","outputs":{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bootcamp","namespace":"default","uid":"1-2-3"}}}
  ],
  "pending_operations":[
   {"type":"creating","resource":{"urn":"urn:pulumi:x::bootcamp::a:b:c::d"}},
   {"type":"updating","resource":{"urn":"urn:pulumi:x::bootcamp::kubernetes:core/v1:Service::d","type":"kubernetes:core/v1:Service","inputs":{"metadata":{"name":"d"}}}},
-  {"type":"creating","resource":{"urn":"urn:pulumi:x::bootcamp::kubernetes:core/v1:Service::s","type":"kubernetes:core/v1:Service","inputs":{"metadata":{"name":"s","namespace":"default"}}}},
-  {"type":"creating","resource":{"urn":"urn:pulumi:x::bootcamp::kubernetes:rbac.authorization.k8s.io/v1:ClusterRole::r","type":"kubernetes:rbac.authorization.k8s.io/v1:ClusterRole","inputs":{"metadata":{"name":"r"}}}}]}}`
+  {"type":"creating","resource":{"custom":true,"urn":"urn:pulumi:x::bootcamp::kubernetes:core/v1:Service::s","type":"kubernetes:core/v1:Service","inputs":{"metadata":{"name":"s","namespace":"default"}}}},
+  {"type":"creating","resource":{"custom":true,"urn":"urn:pulumi:x::bootcamp::kubernetes:rbac.authorization.k8s.io/v1:ClusterRole::r","type":"kubernetes:rbac.authorization.k8s.io/v1:ClusterRole","inputs":{"metadata":{"name":"r"}}}}]}}`
 
 func state(t *testing.T) *State {
 	t.Helper()
@@ -85,6 +85,40 @@ func TestWithoutPendingKeepsAllElse(t *testing.T) {
 	require.NoError(t, json.Unmarshal(clean, &after))
 	delete(before["deployment"].(map[string]any), "pending_operations")
 	assert.Equal(t, before, after)
+}
+
+// What a killed run was making becomes a resource that is still to be read, once.
+func TestWithCreated(t *testing.T) {
+	unsure := state(t).Unsure
+	claimed, err := withCreated([]byte(exported), unsure)
+	require.NoError(t, err)
+	var export struct{ Deployment json.RawMessage }
+	require.NoError(t, json.Unmarshal(claimed, &export))
+	s, err := ParseState(export.Deployment)
+	require.NoError(t, err)
+	assert.Zero(t, s.Pending)
+	assert.Equal(t, 5+len(unsure), s.Resources)
+	assert.Equal(t, unsure, s.Unsure, "they are not read yet")
+	assert.Len(t, s.Objects, 1)
+	again, err := withCreated(claimed, unsure)
+	require.NoError(t, err)
+	assert.JSONEq(t, string(claimed), string(again))
+
+	// The old one is still in the state: as it was, or deleted.
+	const urn = "urn:pulumi:x::bootcamp::kubernetes:core/v1:Service::s"
+	for mark, want := range map[string]string{"": `"old"`, `"pendingReplacement":true,`: `"default/s"`} {
+		claimed, err := withCreated([]byte(`{"deployment":{"resources":[{`+mark+`"urn":"`+urn+`","id":"old"}],
+			"pending_operations":[{"type":"creating","resource":{"urn":"`+urn+`"}}]}}`), []Create{{urn, "default/s"}})
+		require.NoError(t, err)
+		var export struct {
+			Deployment struct {
+				Resources []struct{ ID json.RawMessage }
+			}
+		}
+		require.NoError(t, json.Unmarshal(claimed, &export))
+		require.Len(t, export.Deployment.Resources, 1)
+		assert.Equal(t, want, string(export.Deployment.Resources[0].ID))
+	}
 }
 
 // docker is an engine with one cluster.
@@ -346,6 +380,7 @@ func TestWatcherNotes(t *testing.T) {
 	}
 	const urn = "urn:pulumi:x::bootcamp::command:local:Command::cluster"
 	pre(apitype.OpSame, "command:local:Command", urn)
+	pre(apitype.OpRead, "kubernetes:core/v1:Namespace", urn)
 	pre(apitype.OpDeleteReplaced, "command:local:Command", urn)
 	pre(apitype.OpReplace, "command:local:Command", urn, "stdin")
 	pre(apitype.OpCreateReplacement, "command:local:Command", urn)

@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
@@ -16,7 +17,7 @@ import (
 type State struct {
 	Resources int      // without the stack itself
 	Pending   int      // operations that a killed run left open
-	Unsure    []Create // those that may have made an object
+	Unsure    []Create // objects that may be there: their creation was cut off
 	Claim     string   // the stack's mark on its cluster; empty before it has one
 	Cluster   *Cluster // nil where the state has none
 	Objects   []Object // in the cluster
@@ -53,7 +54,10 @@ type deployment struct {
 		URN    resource.URN `json:"urn"`
 		Type   string       `json:"type"`
 		Custom bool         `json:"custom"`
-		Inputs struct {
+		// External objects are read, and never made.
+		External bool   `json:"external"`
+		ID       string `json:"id"`
+		Inputs   struct {
 			Stdin       any            `json:"stdin"`
 			Environment map[string]any `json:"environment"`
 		} `json:"inputs"`
@@ -64,6 +68,7 @@ type deployment struct {
 			Metadata   struct {
 				Name      string `json:"name"`
 				Namespace string `json:"namespace"`
+				UID       string `json:"uid"`
 			} `json:"metadata"`
 		} `json:"outputs"`
 	} `json:"resources"`
@@ -117,7 +122,9 @@ func ParseState(raw json.RawMessage) (*State, error) {
 				return nil, fmt.Errorf("kind's configuration in the stack's state: %w", err)
 			}
 			s.Cluster.Nodes = len(kind.Nodes)
-		case r.Custom && strings.HasPrefix(r.Type, objectPrefix) && r.Outputs.Kind != "":
+		case r.Custom && !r.External && strings.HasPrefix(r.Type, objectPrefix) && r.Outputs.Metadata.UID == "":
+			s.Unsure = append(s.Unsure, Create{URN: string(r.URN), ID: r.ID})
+		case r.Custom && strings.HasPrefix(r.Type, objectPrefix):
 			s.Objects = append(s.Objects, Object{
 				URN: string(r.URN), APIVersion: r.Outputs.APIVersion, Kind: r.Outputs.Kind,
 				Namespace: r.Outputs.Metadata.Namespace, Name: r.Outputs.Metadata.Name,
@@ -127,18 +134,82 @@ func ParseState(raw json.RawMessage) (*State, error) {
 	return s, nil
 }
 
+// find returns where among the resources a URN is, -1 where it is not, and whether
+// what is there is deleted and waits for its replacement.
+func find(resources []json.RawMessage, urn string) (at int, replaced bool, err error) {
+	for i, raw := range resources {
+		var r struct {
+			URN      string `json:"urn"`
+			Replaced bool   `json:"pendingReplacement"`
+		}
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return 0, false, err
+		}
+		if r.URN == urn {
+			return i, r.Replaced, nil
+		}
+	}
+	return -1, false, nil
+}
+
 // withoutPending returns an exported state with no open operations.
-func withoutPending(export []byte) ([]byte, error) {
-	var whole map[string]json.RawMessage
+func withoutPending(export []byte) ([]byte, error) { return withCreated(export, nil) }
+
+// withCreated returns an exported state with no open operations, in which those of
+// these creations that were open are resources. They have an id and their inputs,
+// and are to be read.
+func withCreated(export []byte, creates []Create) ([]byte, error) {
+	var whole, d map[string]json.RawMessage
 	if err := json.Unmarshal(export, &whole); err != nil {
 		return nil, err
 	}
-	var d map[string]json.RawMessage
 	if err := json.Unmarshal(whole["deployment"], &d); err != nil {
 		return nil, err
 	}
+	var resources []json.RawMessage
+	var pending []struct {
+		Resource map[string]json.RawMessage `json:"resource"`
+	}
+	for key, into := range map[string]any{"resources": &resources, "pending_operations": &pending} {
+		if raw, ok := d[key]; ok {
+			if err := json.Unmarshal(raw, into); err != nil {
+				return nil, err
+			}
+		}
+	}
 	delete(d, "pending_operations")
+	for _, p := range pending {
+		var urn string
+		if err := json.Unmarshal(p.Resource["urn"], &urn); err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(creates, func(c Create) bool { return c.URN == urn })
+		if i < 0 {
+			continue
+		}
+		var err error
+		if p.Resource["id"], err = json.Marshal(creates[i].ID); err != nil {
+			return nil, err
+		}
+		r, err := json.Marshal(p.Resource)
+		if err != nil {
+			return nil, err
+		}
+		switch at, replaced, err := find(resources, urn); {
+		case err != nil:
+			return nil, err
+		case at < 0: // what it depends on was done before it, so the end is its place
+			resources = append(resources, r)
+		case replaced: // its predecessor is deleted already
+			resources[at] = r
+		}
+	}
 	var err error
+	if len(resources) > 0 {
+		if d["resources"], err = json.Marshal(resources); err != nil {
+			return nil, err
+		}
+	}
 	if whole["deployment"], err = json.Marshal(d); err != nil {
 		return nil, err
 	}
