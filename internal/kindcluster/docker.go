@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
@@ -86,16 +87,82 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]Container, e
 }
 
 // Create runs kind, which removes what it made where it fails.
-func (d *Docker) Create(_ context.Context, cluster string, config *v1alpha4.Cluster) error {
+func (d *Docker) Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error {
 	return withKubeconfig(cluster, func(file string) error {
+		watched, giveUp := context.WithCancelCause(ctx)
+		var watching sync.WaitGroup
+		watching.Go(func() { d.watch(watched, cluster, giveUp) })
+		defer watching.Wait()
+		defer giveUp(nil)
 		err := d.kind.Create(cluster,
 			kind.CreateWithV1Alpha4Config(config),
 			kind.CreateWithKubeconfigPath(file),
 			kind.CreateWithDisplayUsage(false),
 			kind.CreateWithDisplaySalutation(false),
 		)
+		if err != nil && ctx.Err() == nil && watched.Err() != nil {
+			err = context.Cause(watched)
+		}
 		return explain(fmt.Sprintf("kind could not create cluster %s", cluster), err)
 	})
+}
+
+// Limits of a creation, from when its nodes are there; to pull their image may
+// take any time. kubeadm gives up by itself within 5 minutes as a rule.
+const (
+	createTimeout  = 10 * time.Minute
+	inotifyTimeout = 2 * time.Minute // where a node has said that inotify is used up
+)
+
+// watch ends a creation that would not end, by removing its nodes: kind waits for
+// commands inside of them without a limit.
+func (d *Docker) watch(ctx context.Context, cluster string, giveUp context.CancelCauseFunc) {
+	var since time.Time
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		found, err := d.Containers(ctx, cluster)
+		if err != nil || len(found) == 0 {
+			continue
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		var why error
+		switch age := time.Since(since); {
+		case age > createTimeout:
+			why = fmt.Errorf("it was not done within %s", createTimeout)
+		case age > inotifyTimeout:
+			why = outOfInotify(ctx, found)
+		}
+		if why == nil || ctx.Err() != nil {
+			continue
+		}
+		giveUp(why)
+		for _, c := range found {
+			_, _ = RunDocker(context.WithoutCancel(ctx), "rm", "--force", "--volumes", c.Name) // kind removes them, too
+		}
+		return
+	}
+}
+
+// outOfInotify returns an error with the remedy where a node has no inotify
+// instance left, so that systemd or kubelet does not work.
+func outOfInotify(ctx context.Context, found []Container) error {
+	for _, c := range found {
+		said, err := RunDocker(ctx, "exec", c.Name, "journalctl", "--boot", "--quiet", "--no-pager", "--lines=1", "--output=cat",
+			"--grep=(inotify|fsnotify).*too many open files|inotify_init")
+		if err == nil && len(bytes.TrimSpace(said)) > 0 {
+			return fmt.Errorf("node %s says %q: this machine's inotify instances are used up (fs.inotify.max_user_instances=%d); allow more with `sudo sysctl fs.inotify.max_user_instances=%d`",
+				c.Name, bytes.TrimSpace(said), Inotify().Instances, max(MinInotifyInstances, 2*Inotify().Instances))
+		}
+	}
+	return nil
 }
 
 // Delete runs kind.

@@ -306,20 +306,23 @@ func TestClassLife(t *testing.T) {
 	up := append([]string{"up", "--stack", name, "--config", "monitoring=false"}, c.config()...)
 	id := func() string {
 		nodes := c.nodes(name)
-		require.Len(t, nodes, 1)
+		require.Len(c.t, nodes, 1)
 		return nodes[0].ID
 	}
 	healthy := func() {
-		t.Helper()
+		c.t.Helper()
 		d := c.class(0, "check", "--stack", name)
-		require.NotEmpty(t, d.Stacks[0].Checks)
+		require.NotEmpty(c.t, d.Stacks[0].Checks)
 		for _, q := range d.Stacks[0].Checks {
-			assert.True(t, q.OK, "%s: %s", q.Question, q.Detail)
+			assert.True(c.t, q.OK, "%s: %s", q.Question, q.Detail)
 		}
 	}
 	part := func(fault string, body func(t *testing.T)) {
 		t.Helper()
 		ok := t.Run(fault, func(t *testing.T) {
+			outer := c.t
+			c.t = t // what fails is this part
+			defer func() { c.t = outer }()
 			defer recordTest(t, "class tool: "+fault, time.Now())
 			body(t)
 		})

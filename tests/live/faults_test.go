@@ -269,7 +269,7 @@ func TestFaultStanding(t *testing.T) {
 		out, err := s.Up()
 		require.Error(t, err, out)
 		require.Contains(t, out, s.Name, "the broken stack is not named")
-		remark(fault, "Pulumi says %q, which names no backup; it is the state file's neighbour with .bak", lastLines(out, 1))
+		remark(fault, "Pulumi says %q, which names no backup; it is the state file's neighbour with .bak, as the class tool says", lastLines(out, 1))
 		backup := s.StateFile() + ".bak"
 		saved, err := os.ReadFile(backup)
 		require.NoError(t, err, "no backup beside the state")

@@ -79,7 +79,10 @@ func writeResults(file string) error {
 	b.WriteString("| fault | runs | recovered | lost | way back, median (longest) | remarks |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, f := range results.faults {
 		lost := "nothing"
-		if len(f.lost) > 0 {
+		switch {
+		case f.runs == 0:
+			lost = "not known: the test failed before"
+		case len(f.lost) > 0:
 			lost = strings.Join(f.lost, "; ")
 		}
 		fmt.Fprintf(&b, "| %s | %d | %d | %s | %s | %s |\n", f.name, f.runs, f.recovered, lost, spread(f.took), strings.Join(f.notes, "; "))
