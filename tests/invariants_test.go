@@ -338,6 +338,7 @@ var invariants = []invariant{{
 			"kubeconfig":        TestKubeconfig,
 			// The cluster is the stack's own: where it is gone, so are its objects.
 			"deleteUnreachable": true, "upsertExistingObjects": true, "enableConfigMapMutable": true,
+			"enablePatchForce": true,
 		}
 		if r.shared() {
 			want = map[string]any{
@@ -346,6 +347,7 @@ var invariants = []invariant{{
 				"kubeconfig":        "testdata/kubeconfig.yaml",
 				// Others are on it: nothing is forgotten, nothing taken over.
 				"deleteUnreachable": false, "upsertExistingObjects": false, "enableConfigMapMutable": true,
+				"enablePatchForce": true,
 			}
 		}
 		if got := res.Object(); !assert.ObjectsAreEqual(want, got) {
