@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -9,8 +10,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+	quantity "k8s.io/apimachinery/pkg/api/resource"
 
 	"k8sbootcamp/components/kube"
+	"k8sbootcamp/components/settings"
 	"k8sbootcamp/internal/kindcluster"
 )
 
@@ -277,6 +280,31 @@ func TestTwoStudents(t *testing.T) {
 			id := fmt.Sprint(res.kind(), " ", at(res.Object(), "metadata", "namespace"), "/", at(res.Object(), "metadata", "name"))
 			assert.Empty(t, owner[id], "%s is of %s, and of %s", id, stack, owner[id])
 			owner[id] = stack
+		}
+	}
+}
+
+// TestStudentLimits: what a quota must have room for is what the objects say.
+func TestStudentLimits(t *testing.T) {
+	t.Parallel()
+	for _, monitoring := range []bool{true, false} {
+		run := shared("alice", "student", map[string]string{"replicas": "5", "monitoring": strconv.FormatBool(monitoring)})
+		cpu, memory := (&settings.Settings{Replicas: 5, Monitoring: monitoring}).Limits()
+		for unit, want := range map[string]quantity.Quantity{"cpu": cpu, "memory": memory} {
+			var sum, largest quantity.Quantity
+			for _, d := range run.Good(t).Of(deploymentType, "") {
+				replicas, err := strconv.Atoi(fmt.Sprint(at(d.Object(), "spec", "replicas")))
+				require.NoError(t, err, d)
+				limit := quantity.MustParse(fmt.Sprint(at(d.Object(), "spec", "template", "spec", "containers", 0, "resources", "limits", unit)))
+				if limit.Cmp(largest) > 0 {
+					largest = limit.DeepCopy()
+				}
+				for range replicas {
+					sum.Add(limit)
+				}
+			}
+			sum.Add(largest)
+			assert.Zero(t, want.Cmp(sum), "monitoring %t: %s is %s, the objects' %s", monitoring, unit, &want, &sum)
 		}
 	}
 }

@@ -282,8 +282,34 @@ func (s *Settings) clashes() []clash {
 		if need := s.Replicas + (s.Replicas+3)/4 + 2; s.Role == Student && need > s.QuotaPods {
 			add([]string{"quotaPods", "replicas", "role", "cluster"}, "%d replicas and Prometheus need %d while they roll out", s.Replicas, need)
 		}
+		if s.Role == Student {
+			cpu, memory := s.Limits()
+			if have, err := resource.ParseQuantity(s.QuotaCPU); err == nil && have.Cmp(cpu) < 0 {
+				add([]string{"quotaCPU", "replicas", "monitoring", "role", "cluster"}, "the pods' limits come to %s while one rolls out", &cpu)
+			}
+			if have, err := resource.ParseQuantity(s.QuotaMemory); err == nil && have.Cmp(memory) < 0 {
+				add([]string{"quotaMemory", "replicas", "monitoring", "role", "cluster"}, "the pods' limits come to %s while one rolls out", &memory)
+			}
+		}
 	}
 	return found
+}
+
+// Limits of a pod, in millicores and MiB, as components/echo and
+// components/monitoring have them; a test in tests/ holds them against the objects.
+const (
+	appCPU, appMemory               = 200, 128
+	prometheusCPU, prometheusMemory = 1000, 1024
+)
+
+// Limits are the CPU and memory limits of all of a student's pods together, and of
+// the largest once more: a rollout starts a pod before it ends another.
+func (s *Settings) Limits() (cpu, memory resource.Quantity) {
+	c, m := appCPU*(s.Replicas+1), appMemory*(s.Replicas+1)
+	if s.Monitoring {
+		c, m = appCPU*s.Replicas+2*prometheusCPU, appMemory*s.Replicas+2*prometheusMemory
+	}
+	return *resource.NewMilliQuantity(int64(c), resource.DecimalSI), *resource.NewQuantity(int64(m)<<20, resource.BinarySI)
 }
 
 func override(image *string, with string) {

@@ -242,7 +242,11 @@ func TestTogether(t *testing.T) {
 		{"a host port", with(source{"hostPort": "8080"}), []string{"hostPort"}},
 		{"more replicas than pods", with(source{"replicas": "15"}), []string{"quotaPods"}},
 		{"as many replicas as pods", with(source{"replicas": "14"}), nil},
-		{"many replicas and pods", with(source{"replicas": "100", "quotaPods": "200"}), nil},
+		{"many replicas and pods", with(source{"replicas": "100", "quotaPods": "200"}), []string{"quotaCPU", "quotaMemory"}},
+		{"many replicas, pods and room", with(source{"replicas": "100", "quotaPods": "200", "quotaCPU": "22", "quotaMemory": "15168Mi"}), nil},
+		{"no room for a rollout", with(source{"quotaCPU": "2399m", "quotaMemory": "2303Mi"}), []string{"quotaCPU", "quotaMemory"}},
+		{"just room for a rollout", with(source{"quotaCPU": "2400m", "quotaMemory": "2304Mi"}), nil},
+		{"no Prometheus needs less", with(source{"monitoring": "false", "quotaCPU": "2", "quotaMemory": "1Gi"}), nil},
 		{"all of it", source{"cluster": "existing", "hostPort": "1"}, []string{"role", "kubeContext", "hostPort"}},
 	}
 	for _, tt := range tests {
