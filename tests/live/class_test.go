@@ -399,6 +399,17 @@ func TestClassLife(t *testing.T) {
 		pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
 	})
 
+	part("objects deleted by hand, then up", func(t *testing.T) {
+		first := id()
+		out, err := exec.Command("docker", "exec", kindcluster.Name(name)+"-control-plane", "kubectl",
+			"--kubeconfig", "/etc/kubernetes/admin.conf", "delete", "deployment/bootcamp", "service/bootcamp-svc").CombinedOutput()
+		require.NoError(t, err, string(out))
+		assert.Len(t, c.class(0, up...).Stacks[0].Changes.Steps, 2, "the two are made again, and nothing else")
+		assert.Equal(t, first, id())
+		assert.Empty(t, c.class(0, up...).Stacks[0].Changes.Steps)
+		healthy()
+	})
+
 	part("state file cut in half", func(t *testing.T) {
 		first := id()
 		file := filepath.Join(c.dir, ".bootcamp", "state", ".pulumi", "stacks", "bootcamp", name+".json")

@@ -211,11 +211,17 @@ func (s *Stack) Adopt(ctx context.Context, unsure []Create) error {
 	for _, c := range unsure {
 		urns = append(urns, c.URN)
 	}
+	return s.Refresh(ctx, urns)
+}
+
+// Refresh asks the cluster how the objects of these URNs are. Those that are gone
+// are dropped from the state, for the next update to make.
+func (s *Stack) Refresh(ctx context.Context, urns []string) error {
 	w := newWatcher(nil)
-	_, err = s.auto.Refresh(ctx, optrefresh.Target(urns), optrefresh.UserAgent(agent), optrefresh.Color("never"),
+	_, err := s.auto.Refresh(ctx, optrefresh.Target(urns), optrefresh.UserAgent(agent), optrefresh.Color("never"),
 		optrefresh.SuppressProgress(), optrefresh.EventStreams(w.events))
 	w.stop()
-	return s.explain("looking at what the killed run has made", &w.diagnostics, err)
+	return s.explain("looking at what is there", &w.diagnostics, err)
 }
 
 // ClearPending forgets the operations that a killed run left open.

@@ -44,33 +44,54 @@ type Status struct {
 
 // Objects asks the cluster for objects and counts those that are ready.
 func Objects(ctx context.Context, config *rest.Config, objects []stack.Object) (ready int, not []string, err error) {
+	err = ask(ctx, config, objects, func(o stack.Object, why string) {
+		if why == "" {
+			ready++
+			return
+		}
+		not = append(not, fmt.Sprintf("%s %s: %s", o.Kind, o.Name, why))
+	})
+	return ready, not, err
+}
+
+// Missing asks the cluster for objects and returns those that are not there.
+func Missing(ctx context.Context, config *rest.Config, objects []stack.Object) (missing []stack.Object, err error) {
+	err = ask(ctx, config, objects, func(o stack.Object, why string) {
+		if why == gone {
+			missing = append(missing, o)
+		}
+	})
+	return missing, err
+}
+
+// gone is why an object that is not there is not ready.
+const gone = "it is gone"
+
+// ask tells of each object why it is not ready, or "".
+func ask(ctx context.Context, config *rest.Config, objects []stack.Object, tell func(o stack.Object, why string)) error {
 	config = rest.CopyConfig(config)
 	config.Timeout = answerTimeout
 	config.QPS, config.Burst = 50, 100
 	finder, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	if _, err := finder.ServerVersion(); err != nil {
-		return 0, nil, fmt.Errorf("the cluster does not answer: %w", err)
+		return fmt.Errorf("the cluster does not answer: %w", err)
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(finder))
 	for _, o := range objects {
 		why, err := why(ctx, client, mapper, o)
 		if err != nil {
-			return ready, not, err
+			return err
 		}
-		if why == "" {
-			ready++
-			continue
-		}
-		not = append(not, fmt.Sprintf("%s %s: %s", o.Kind, o.Name, why))
+		tell(o, why)
 	}
-	return ready, not, nil
+	return nil
 }
 
 // why is the reason that an object is not ready, or empty.
@@ -91,7 +112,7 @@ func why(ctx context.Context, client dynamic.Interface, mapper meta.RESTMapper, 
 	object, err := resource.Get(ctx, o.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return "it is gone", nil
+		return gone, nil
 	case apierrors.IsForbidden(err):
 		return "this kubeconfig may not see it", nil
 	case err != nil:

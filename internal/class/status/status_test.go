@@ -70,13 +70,14 @@ func TestObjects(t *testing.T) {
 		"/apis/apps/v1/namespaces/default/deployments/slow":     `{"kind":"Deployment","apiVersion":"apps/v1","spec":{"replicas":1}}`,
 		"/api/v1/nodes/n": "forbidden",
 	})
-	ready, not, err := Objects(context.Background(), config, []stack.Object{
+	objects := []stack.Object{
 		{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: "bootcamp"},
 		{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: "slow"},
 		{APIVersion: "v1", Kind: "Service", Namespace: "default", Name: "bootcamp-svc"},
 		{APIVersion: "v1", Kind: "Node", Name: "n"},
 		{APIVersion: "example.org/v1", Kind: "Thing", Name: "t"},
-	})
+	}
+	ready, not, err := Objects(context.Background(), config, objects)
 	require.NoError(t, err)
 	assert.Equal(t, 1, ready)
 	assert.Equal(t, []string{
@@ -85,6 +86,9 @@ func TestObjects(t *testing.T) {
 		"Node n: this kubeconfig may not see it",
 		"Thing t: the cluster does not know its kind example.org/v1",
 	}, not)
+	missing, err := Missing(context.Background(), config, objects)
+	require.NoError(t, err)
+	assert.Equal(t, objects[2:3], missing, "what is slow, hidden or unknown may be there")
 }
 
 func TestObjectsOfADeadCluster(t *testing.T) {

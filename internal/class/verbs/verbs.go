@@ -28,6 +28,7 @@ type Stack interface {
 	Configure(context.Context) error
 	State(context.Context) (*stack.State, error) // nil where there is no such stack
 	Adopt(ctx context.Context, unsure []stack.Create) error
+	Refresh(ctx context.Context, urns []string) error
 	ClearPending(context.Context) error
 	Up(ctx context.Context, replace []string, watch stack.Watch) (*stack.Changes, map[string]string, error)
 	Preview(ctx context.Context, replace []string, watch stack.Watch) (*stack.Changes, error)
@@ -84,6 +85,9 @@ func Up(ctx context.Context, s Stack, e Engine, access Access, line Line) (*UpRe
 	if err == nil && state.Pending > 0 {
 		err = s.ClearPending(ctx)
 	}
+	if err == nil && len(healed.Replace) == 0 {
+		err = forgetMissing(ctx, s, access, state.Objects, line)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +106,32 @@ func Up(ctx context.Context, s Stack, e Engine, access Access, line Line) (*UpRe
 		delete(r.Outputs, name)
 	}
 	return r, nil
+}
+
+// forgetMissing drops objects from the state that are in the cluster no more, such
+// as one that a student deleted; an update alone would call them unchanged.
+func forgetMissing(ctx context.Context, s Stack, access Access, objects []stack.Object, line Line) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	outs, err := s.Outputs(ctx)
+	if err != nil {
+		return err
+	}
+	config, err := access(outs)
+	if err != nil {
+		return nil // an update that was cut off had no outputs yet
+	}
+	missing, err := status.Missing(ctx, config, objects)
+	if err != nil || len(missing) == 0 {
+		return ctx.Err() // where the cluster does not answer, the update says it better
+	}
+	var urns, names []string
+	for _, o := range missing {
+		urns, names = append(urns, o.URN), append(names, o.Kind+" "+o.Name)
+	}
+	line.Say("gone from the cluster, and made again: " + strings.Join(names, ", "))
+	return s.Refresh(ctx, urns)
 }
 
 // objectsTimeout is how long the pods of a cluster that was stopped may take.

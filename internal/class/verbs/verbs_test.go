@@ -3,12 +3,15 @@ package verbs
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
 
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/class/stack"
@@ -49,6 +52,11 @@ func (f *fake) State(context.Context) (*stack.State, error) {
 func (f *fake) Adopt(_ context.Context, unsure []stack.Create) error {
 	f.do("adopt " + unsure[0].ID)
 	f.state.Unsure, f.state.Pending = nil, f.state.Pending-len(unsure)
+	return nil
+}
+
+func (f *fake) Refresh(_ context.Context, urns []string) error {
+	f.do("refresh " + strings.Join(urns, " "))
 	return nil
 }
 
@@ -172,6 +180,51 @@ func TestUpLeavesAHealthyOne(t *testing.T) {
 	_, err := Up(context.Background(), f, &docker{clusters: map[string][]kindcluster.Container{"bootcamp-x": node(claim)}}, Own, &line{})
 	require.NoError(t, err)
 	assert.Empty(t, f.replace)
+}
+
+// What somebody deleted in the cluster is made again; a cluster that does not
+// answer is the update's business.
+func TestUpMakesMissingObjectsAgain(t *testing.T) {
+	answers := map[string]string{
+		"/version":           `{"major":"1","minor":"34"}`,
+		"/api":               `{"kind":"APIVersions","versions":["v1"]}`,
+		"/apis":              `{"kind":"APIGroupList","groups":[]}`,
+		"/api/v1":            `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"nodes","namespaced":false,"kind":"Node"}]}`,
+		"/api/v1/nodes/here": `{"kind":"Node","apiVersion":"v1","metadata":{"name":"here"}}`,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		answer, ok := answers[r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			answer = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`
+		}
+		_, _ = w.Write([]byte(answer))
+	}))
+	to := func(map[string]string) (*rest.Config, error) { return &rest.Config{Host: server.URL}, nil }
+	alive := &docker{clusters: map[string][]kindcluster.Container{"bootcamp-x": node(claim)}}
+	state := built()
+	state.Objects = []stack.Object{
+		{URN: "urn:here", APIVersion: "v1", Kind: "Node", Name: "here"},
+		{URN: "urn:gone", APIVersion: "v1", Kind: "Node", Name: "gone"},
+	}
+
+	f, l := &fake{exists: true, state: state}, &line{}
+	_, err := Up(context.Background(), f, alive, to, l)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"unlock", "configure", "refresh urn:gone", "up"}, f.did)
+	assert.Equal(t, []string{"gone from the cluster, and made again: Node gone"}, l.said)
+
+	f = &fake{exists: true, state: state}
+	_, err = Up(context.Background(), f, &docker{}, to, &line{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"unlock", "configure", "up"}, f.did, "they are gone with their cluster")
+
+	server.Close()
+	f = &fake{exists: true, state: state}
+	_, err = Up(context.Background(), f, alive, to, &line{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"unlock", "configure", "up"}, f.did)
 }
 
 func TestUpStopsAtALiveLockAndAForeignCluster(t *testing.T) {
