@@ -302,3 +302,19 @@ func TestCancelledBeforeItBegins(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.NoFileExists(t, file)
 }
+
+// The tool's own state may go only when no stack is in it, be it damaged or another's.
+func TestStacks(t *testing.T) {
+	p := &Project{StateDir: t.TempDir()}
+	files, err := p.Stacks()
+	require.NoError(t, err)
+	assert.Empty(t, files, "there never was one")
+	dir := filepath.Join(p.StateDir, ".pulumi", "stacks", ProjectName)
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	for _, name := range []string{"a.json", "a.json.attrs", "a.json.bak", "b.json.gz", "b.json.gz.bak"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("{cut"), 0o600))
+	}
+	files, err = p.Stacks()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a.json", "b.json.gz"}, files)
+}

@@ -124,7 +124,7 @@ func ParseState(raw json.RawMessage) (*State, error) {
 			s.Cluster.Nodes = len(kind.Nodes)
 		case r.Custom && !r.External && strings.HasPrefix(r.Type, objectPrefix) && r.Outputs.Metadata.UID == "":
 			s.Unsure = append(s.Unsure, Create{URN: string(r.URN), ID: r.ID})
-		case r.Custom && strings.HasPrefix(r.Type, objectPrefix):
+		case r.Custom && strings.HasPrefix(r.Type, objectPrefix) && r.Outputs.Kind != "":
 			s.Objects = append(s.Objects, Object{
 				URN: string(r.URN), APIVersion: r.Outputs.APIVersion, Kind: r.Outputs.Kind,
 				Namespace: r.Outputs.Metadata.Namespace, Name: r.Outputs.Metadata.Name,
