@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"k8sbootcamp/internal/conformance"
+	"k8sbootcamp/tests/conformance"
 )
 
 // longer are the lists that may have more items than the text's, after the

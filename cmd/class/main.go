@@ -5,7 +5,7 @@ package main
 import (
 	"os"
 
-	"k8sbootcamp/internal/class/cli"
+	"k8sbootcamp/cmd/class/internal/cli"
 )
 
 func main() { os.Exit(cli.Main(os.Args[1:])) }

@@ -50,30 +50,30 @@ func run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return errors.New(usage)
 	}
-	printed := os.Getenv("PULUMI_COMMAND_STDOUT") // by the claim's create; Pulumi hands it to update and delete
-	if args[0] == "claim" {
+	printed := os.Getenv(kindcluster.EnvPrinted) // by the claim's create; Pulumi hands it to update and delete
+	if args[0] == kindcluster.VerbClaim {
 		if printed == "" {
 			printed = kindcluster.NewClaim()
 		}
 		fmt.Println(printed)
 		return nil
 	}
-	m := &kindcluster.Manager{Engine: kindcluster.NewDocker(kindcmd.NewLogger()), Log: os.Stderr}
-	c := kindcluster.Cluster{Name: os.Getenv(kindcluster.EnvName), Claim: os.Getenv(kindcluster.EnvClaim)}
+	m := &kindcluster.Manager{Driver: kindcluster.NewDockerDriver(kindcmd.NewLogger()), Log: os.Stderr}
+	c := kindcluster.Identity{Name: os.Getenv(kindcluster.EnvName), Claim: os.Getenv(kindcluster.EnvClaim)}
 	if c.Claim == "" { // the claim's own delete
 		c.Claim = printed
 	}
 	var out string
 	var err error
 	switch args[0] {
-	case "create":
+	case kindcluster.VerbCreate:
 		var config []byte
 		if config, err = io.ReadAll(os.Stdin); err == nil {
 			out, err = m.Ensure(ctx, c, config)
 		}
-	case "kubeconfig":
+	case kindcluster.VerbKubeconfig:
 		out, err = m.Kubeconfig(ctx, c)
-	case "delete":
+	case kindcluster.VerbDelete:
 		err = m.Delete(ctx, c)
 	default:
 		err = fmt.Errorf("unknown command %q\n%s", args[0], usage)

@@ -51,9 +51,9 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("%s: %w", sharedcluster.EnvRequired, err)
 	}
 	// Pulumi hands update and delete what create printed: the claim.
-	claim := os.Getenv("PULUMI_COMMAND_STDOUT")
+	claim := os.Getenv(kindcluster.EnvPrinted)
 	switch args[0] {
-	case "claim":
+	case sharedcluster.VerbClaim:
 		if err := errors.Join(client.There(ctx, required), client.Free(ctx, claim, owned)); err != nil {
 			return err
 		}
@@ -61,9 +61,9 @@ func run(ctx context.Context, args []string) error {
 			claim = kindcluster.NewClaim()
 		}
 		fmt.Println(claim)
-	case "release":
+	case sharedcluster.VerbRelease:
 		return client.Release(ctx, claim, owned)
-	case "kubeconfig":
+	case sharedcluster.VerbKubeconfig:
 		lifetime, err := time.ParseDuration(os.Getenv(sharedcluster.EnvLifetime))
 		if err != nil {
 			return fmt.Errorf("%s: %w", sharedcluster.EnvLifetime, err)

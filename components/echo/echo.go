@@ -14,21 +14,14 @@ import (
 
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/kube"
+	"k8sbootcamp/internal/course"
 )
 
 // Type is the type token of the application.
 const Type = "bootcamp:echo:Echo"
 
-// The course's names and ports.
-const (
-	App           = "bootcamp"
-	ContainerName = "bootcamp-app"
-	ServiceName   = "bootcamp-svc"
-	ContainerPort = 8080
-	ServicePort   = 80
-)
-
-var size = kube.Size{CPU: "10m", Memory: "32Mi", CPULimit: "200m", MemoryLimit: "128Mi"}
+// Size is that of each of its pods.
+var Size = kube.Size{CPU: "10m", Memory: "32Mi", CPULimit: "200m", MemoryLimit: "128Mi"}
 
 // Args describe the application.
 type Args struct {
@@ -95,24 +88,24 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	}
 
 	container := &corev1.ContainerArgs{
-		Name:  pulumi.String(ContainerName),
+		Name:  pulumi.String(course.Container),
 		Image: pulumi.String(args.Image),
 		Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
-			Name: pulumi.String("http"), ContainerPort: pulumi.Int(ContainerPort), Protocol: pulumi.String("TCP"),
+			Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.AppPort), Protocol: pulumi.String("TCP"),
 		}},
-		Resources:      size.Resources(),
-		ReadinessProbe: kube.HTTPReady("/", "http"),
+		Resources:      Size.Resources(),
+		ReadinessProbe: kube.HTTPReady("/", course.HTTP),
 	}
 	if a := editions.EchoArgs(args.Image); a != nil {
 		container.Args = pulumi.ToStringArray(a)
 	}
 	_, err := appsv1.NewDeployment(ctx, name, &appsv1.DeploymentArgs{
-		Metadata: kube.Meta(args.Namespace, App, App),
+		Metadata: kube.Meta(args.Namespace, course.App, course.App),
 		Spec: &appsv1.DeploymentSpecArgs{
 			Replicas: pulumi.Int(args.Replicas),
-			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(App)},
+			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(course.App)},
 			Template: &corev1.PodTemplateSpecArgs{
-				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(App)},
+				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(course.App)},
 				Spec: &corev1.PodSpecArgs{
 					Containers:                   corev1.ContainerArray{container},
 					RestartPolicy:                pulumi.String("Always"),
@@ -131,19 +124,19 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, err
 	}
-	e.ProxyPath = pulumi.Sprintf("/api/v1/namespaces/%s/services/%s/proxy/", args.Namespace, ServiceName)
+	e.ProxyPath = pulumi.Sprintf("/api/v1/namespaces/%s/services/%s/proxy/", args.Namespace, course.Service)
 	e.Address = svc.Status.ApplyT(address).(pulumi.StringOutput)
 	return e, ctx.RegisterResourceOutputs(e, pulumi.Map{"proxyPath": e.ProxyPath, "address": e.Address})
 }
 
 func newService(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*corev1.Service, error) {
 	port := &corev1.ServicePortArgs{
-		Port: pulumi.Int(ServicePort), Protocol: pulumi.String("TCP"), TargetPort: pulumi.Int(ContainerPort),
+		Port: pulumi.Int(course.ServicePort), Protocol: pulumi.String("TCP"), TargetPort: pulumi.Int(course.AppPort),
 	}
 	if args.ServiceType == "NodePort" {
 		port.NodePort = pulumi.Int(args.NodePort)
 	}
-	meta := kube.Meta(args.Namespace, ServiceName, App)
+	meta := kube.Meta(args.Namespace, course.Service, course.App)
 	if args.ServiceType != "LoadBalancer" || !args.AwaitLoadBalancer {
 		// The Deployment has waited for ready pods already; a second wait here
 		// costs ten seconds, or, for an address that nothing gives, ten minutes.
@@ -154,7 +147,7 @@ func newService(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.Res
 		Spec: &corev1.ServiceSpecArgs{
 			Type:     pulumi.String(args.ServiceType),
 			Ports:    corev1.ServicePortArray{port},
-			Selector: kube.Selector(App),
+			Selector: kube.Selector(course.App),
 		},
 	}, append(opts, kube.RolloutTimeouts(args.RolloutTimeout))...)
 }

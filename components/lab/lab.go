@@ -1,31 +1,23 @@
 // Package lab puts the course's lab together: settings, then the cluster, then
-// what runs in it, then the outputs.
+// what runs in it, then the outputs. Start reading at New.
 package lab
 
 import (
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"k8sbootcamp/components/cluster"
 	"k8sbootcamp/components/echo"
+	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/monitoring"
 	"k8sbootcamp/components/settings"
+	"k8sbootcamp/components/shared"
+	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/sharedcluster"
-)
-
-// Namespace is where the course works on a cluster of its own: the context's
-// default one.
-const Namespace = "default"
-
-// Local ports of the port-forward commands. Prometheus's is the text's.
-const (
-	appForwardPort        = 8081
-	prometheusForwardPort = 8080
 )
 
 // The stack's outputs.
@@ -41,6 +33,9 @@ const (
 	OutAppURL                = "appURL"                // empty where the Service has no address
 )
 
+// SecretOutputs never leave the state but into a kubeconfig.
+var SecretOutputs = []string{OutKubeconfig, OutStudentKubeconfig}
+
 // Program is the Pulumi program under a language host.
 func Program(ctx *pulumi.Context) error { return New(settings.EnvKeys())(ctx) }
 
@@ -48,23 +43,52 @@ func Program(ctx *pulumi.Context) error { return New(settings.EnvKeys())(ctx) }
 // stack's configured keys by other means than the environment.
 func New(configKeys []string) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
-		s, err := settings.Load(ctx, configKeys)
+		s, err := Configure(settings.FromContext(ctx, configKeys))
 		if err != nil {
 			return err
 		}
-		return build(ctx, s)
+		switch s.Mode {
+		case settings.SharedPlatform:
+			return buildPlatform(ctx, s)
+		case settings.SharedStudent:
+			return buildStudent(ctx, s)
+		default:
+			return buildOwn(ctx, s)
+		}
 	}
 }
 
-func build(ctx *pulumi.Context, s *settings.Settings) error {
-	switch {
-	case s.Cluster == settings.Kind:
-		return buildKind(ctx, s)
-	case s.Role == settings.Platform:
-		return buildPlatform(ctx, s)
-	default:
-		return buildStudent(ctx, s)
+// Configure is settings.Parse with what only the components know: what their pods
+// take of a quota. Its error is *settings.Error.
+func Configure(in settings.Input) (*settings.Settings, error) {
+	return settings.Parse(in, studentFits, platformName)
+}
+
+// studentFits finds a quota that the student's own pods would not fit in; they
+// would wait for ever.
+func studentFits(s *settings.Settings) []settings.Problem {
+	if s.Mode != settings.SharedStudent {
+		return nil
 	}
+	workloads := []shared.Workload{{Size: echo.Size, Pods: s.Replicas}}
+	if s.Monitoring {
+		workloads = append(workloads, shared.Workload{Size: monitoring.PrometheusSize, Pods: 1})
+	}
+	var found []settings.Problem
+	for resource, needed := range quota(s).TooSmallFor(workloads) {
+		found = append(found, settings.Problem{Key: quotaKeys[resource], Allowed: "the pods need " + needed + " while they roll out"})
+	}
+	return found
+}
+
+var quotaKeys = map[shared.Resource]string{shared.Pods: "quotaPods", shared.CPU: "quotaCPU", shared.Memory: "quotaMemory"}
+
+// platformName finds a student's stack whose namespace would be the class's own.
+func platformName(s *settings.Settings) []settings.Problem {
+	if s.Mode != settings.SharedStudent || kindcluster.Name(s.Stack) != shared.PlatformNamespace {
+		return nil
+	}
+	return []settings.Problem{{Key: "mode", Allowed: "the namespace of a student's stack of this name, " + shared.PlatformNamespace + ", is the class's own; use another stack name"}}
 }
 
 // place is where the app and the monitoring go, and how the student gets there.
@@ -78,9 +102,9 @@ type place struct {
 	balancers  bool // the cluster gives load balancers
 }
 
-// buildKind is the whole course on a cluster of the stack's own.
-func buildKind(ctx *pulumi.Context, s *settings.Settings) error {
-	on, err := cluster.NewKind(ctx, "cluster", &cluster.KindArgs{
+// buildOwn is the whole course on a cluster of the stack's own.
+func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
+	on, err := kind.New(ctx, "cluster", &kind.Args{
 		Name:      kindcluster.Name(s.Stack),
 		Workers:   s.Workers,
 		NodeImage: s.Images.Node,
@@ -91,7 +115,7 @@ func buildKind(ctx *pulumi.Context, s *settings.Settings) error {
 		return err
 	}
 	if s.ServiceType == "LoadBalancer" {
-		err := ctx.Log.Warn("serviceType=LoadBalancer: kind gives no load balancers, so Service "+echo.ServiceName+
+		err := ctx.Log.Warn("serviceType=LoadBalancer: kind gives no load balancers, so Service "+course.Service+
 			" has no address. Run cloud-provider-kind (sigs.k8s.io/cloud-provider-kind) beside the cluster and then `pulumi refresh`, "+
 			"or use serviceType=NodePort with a hostPort", nil)
 		if err != nil {
@@ -99,7 +123,7 @@ func buildKind(ctx *pulumi.Context, s *settings.Settings) error {
 		}
 	}
 	return buildApps(ctx, s, &place{
-		namespace:  Namespace,
+		namespace:  course.Namespace,
 		options:    on.Options(),
 		name:       on.Name,
 		context:    on.Context,
@@ -109,17 +133,17 @@ func buildKind(ctx *pulumi.Context, s *settings.Settings) error {
 
 // buildPlatform is what the class has once on a shared cluster.
 func buildPlatform(ctx *pulumi.Context, s *settings.Settings) error {
-	on, err := cluster.NewExisting(ctx, "cluster", &cluster.ExistingArgs{
+	on, err := shared.NewPlace(ctx, "cluster", &shared.PlaceArgs{
 		Access:    access(s),
-		Namespace: cluster.PlatformNamespace,
-		Enforce:   cluster.Privileged, // node-exporter shares the nodes' network and processes
-		Warn:      cluster.Privileged,
-		Owned:     cluster.PlatformOwned,
+		Namespace: shared.PlatformNamespace,
+		Enforce:   shared.Privileged, // node-exporter shares the nodes' network and processes
+		Warn:      shared.Privileged,
+		Owned:     shared.PlatformOwned,
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := cluster.NewPlatform(ctx, "platform", on, &cluster.PlatformArgs{Quota: quota(s)}); err != nil {
+	if _, err := shared.NewPlatform(ctx, "platform", on, &shared.PlatformArgs{Quota: quota(s)}); err != nil {
 		return err
 	}
 	if s.Monitoring {
@@ -137,30 +161,27 @@ func buildPlatform(ctx *pulumi.Context, s *settings.Settings) error {
 // buildStudent is the course in a student's namespace of a shared cluster.
 func buildStudent(ctx *pulumi.Context, s *settings.Settings) error {
 	namespace := kindcluster.Name(s.Stack)
-	if namespace == cluster.PlatformNamespace {
-		return fmt.Errorf("stack name %q: its namespace %s is the class's own; use another stack name", s.Stack, namespace)
-	}
-	on, err := cluster.NewExisting(ctx, "cluster", &cluster.ExistingArgs{
+	on, err := shared.NewPlace(ctx, "cluster", &shared.PlaceArgs{
 		Access:    access(s),
 		Namespace: namespace,
 		Student:   true,
-		Enforce:   cluster.Baseline,
-		Warn:      cluster.Restricted,
-		Owned:     cluster.TenantOwned(namespace),
-		Required:  cluster.PlatformRequired,
+		Enforce:   shared.Baseline,
+		Warn:      shared.Restricted,
+		Owned:     shared.StudentOwned(namespace),
+		Required:  shared.PlatformRequired,
 	})
 	if err != nil {
 		return err
 	}
-	tenant := &cluster.TenantArgs{
+	student := &shared.StudentArgs{
 		Quota:            quota(s),
 		TokenLifetime:    s.TokenLifetime,
-		NodeExporterPort: monitoring.NodeExporterPort,
+		NodeExporterPort: course.NodeExporterPort,
 	}
 	if s.Monitoring {
-		tenant.PrometheusAccount = monitoring.AppPrometheus
+		student.PrometheusAccount = course.Prometheus
 	}
-	t, err := cluster.NewTenant(ctx, "student", on, tenant)
+	t, err := shared.NewStudent(ctx, "student", on, student)
 	if err != nil {
 		return err
 	}
@@ -180,8 +201,8 @@ func access(s *settings.Settings) sharedcluster.Access {
 	return sharedcluster.Access{Kubeconfig: s.KubeconfigPath, Context: s.KubeContext}
 }
 
-func quota(s *settings.Settings) cluster.Quota {
-	return cluster.Quota{Pods: s.QuotaPods, CPU: s.QuotaCPU, Memory: s.QuotaMemory}
+func quota(s *settings.Settings) shared.Quota {
+	return shared.Quota{Pods: s.QuotaPods, CPU: s.QuotaCPU, Memory: s.QuotaMemory}
 }
 
 // buildApps registers the echo app and the monitoring, and exports the outputs.
@@ -209,14 +230,14 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) error {
 	}
 	prometheusForward := pulumi.String("").ToStringOutput()
 	if s.Monitoring {
-		prometheusForward = forward(monitoring.AppPrometheus, prometheusForwardPort, monitoring.PrometheusPort)
+		prometheusForward = forward(course.Prometheus, course.PrometheusForwardPort, course.PrometheusPort)
 	}
 	ctx.Export(OutClusterName, at.name)
 	ctx.Export(OutContext, at.context)
 	ctx.Export(OutNamespace, pulumi.String(at.namespace))
 	ctx.Export(OutKubeconfig, pulumi.ToSecret(at.kubeconfig))
 	ctx.Export(OutAppProxyPath, app.ProxyPath)
-	ctx.Export(OutAppPortForward, forward(echo.ServiceName, appForwardPort, echo.ServicePort))
+	ctx.Export(OutAppPortForward, forward(course.Service, course.AppForwardPort, course.ServicePort))
 	ctx.Export(OutPrometheusPortForward, prometheusForward)
 	ctx.Export(OutAppURL, appURL(s, app))
 	return nil
@@ -244,7 +265,7 @@ func appURL(s *settings.Settings, app *echo.Echo) pulumi.StringInput {
 			if host == "" {
 				return ""
 			}
-			return httpURL(host, echo.ServicePort)
+			return httpURL(host, course.ServicePort)
 		}).(pulumi.StringOutput)
 	}
 	return pulumi.String("")
@@ -253,10 +274,7 @@ func appURL(s *settings.Settings, app *echo.Echo) pulumi.StringInput {
 func httpURL(host string, port int) string {
 	u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: "/"}
 	if port == 80 {
-		u.Host = host
-		if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-			u.Host = fmt.Sprintf("[%s]", host)
-		}
+		u.Host = strings.TrimSuffix(u.Host, ":80")
 	}
 	return u.String()
 }

@@ -12,6 +12,7 @@ import (
 
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/rbac"
+	"k8sbootcamp/internal/course"
 )
 
 // Type is the type token of the monitoring.
@@ -81,8 +82,8 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		}
 	}
 	if args.Parts != NodeExporterOnly {
-		account, err := rbac.New(ctx, AppPrometheus, &rbac.Args{
-			Namespace: args.Namespace, Name: AppPrometheus, Rules: prometheusRules(args), NamespaceOnly: args.Parts == PrometheusOnly,
+		account, err := rbac.New(ctx, course.Prometheus, &rbac.Args{
+			Namespace: args.Namespace, Name: course.Prometheus, Rules: prometheusRules(args), NamespaceOnly: args.Parts == PrometheusOnly,
 		}, pulumi.Parent(m))
 		if err != nil {
 			return nil, err

@@ -7,34 +7,30 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"k8sbootcamp/components/kube"
+	"k8sbootcamp/internal/course"
 )
 
-// AppNodeExporter names the DaemonSet and the Service.
-const AppNodeExporter = "node-exporter"
-
-// NodeExporterPort is the exporter's port, on every node's own network.
-const NodeExporterPort = 9100
-
-var nodeExporterSize = kube.Size{CPU: "10m", Memory: "32Mi", CPULimit: "250m", MemoryLimit: "128Mi"}
+// NodeExporterSize is that of each of its pods.
+var NodeExporterSize = kube.Size{CPU: "10m", Memory: "32Mi", CPULimit: "250m", MemoryLimit: "128Mi"}
 
 // newNodeExporter registers the exporter on every node, the control plane too
 // (course, chapter 4-1).
 func newNodeExporter(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) error {
-	_, err := appsv1.NewDaemonSet(ctx, AppNodeExporter, &appsv1.DaemonSetArgs{
-		Metadata: kube.Meta(args.Namespace, AppNodeExporter, AppNodeExporter),
+	_, err := appsv1.NewDaemonSet(ctx, course.NodeExporter, &appsv1.DaemonSetArgs{
+		Metadata: kube.Meta(args.Namespace, course.NodeExporter, course.NodeExporter),
 		Spec: &appsv1.DaemonSetSpecArgs{
-			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(AppNodeExporter)},
+			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(course.NodeExporter)},
 			Template: &corev1.PodTemplateSpecArgs{
-				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(AppNodeExporter)},
+				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(course.NodeExporter)},
 				Spec: &corev1.PodSpecArgs{
 					Containers: corev1.ContainerArray{&corev1.ContainerArgs{
-						Name:  pulumi.String(AppNodeExporter),
+						Name:  pulumi.String(course.NodeExporter),
 						Image: pulumi.String(args.NodeExporterImage),
 						Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
-							Name: pulumi.String("http"), ContainerPort: pulumi.Int(NodeExporterPort), Protocol: pulumi.String("TCP"),
+							Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.NodeExporterPort), Protocol: pulumi.String("TCP"),
 						}},
-						Resources:      nodeExporterSize.Resources(),
-						ReadinessProbe: kube.HTTPReady("/", "http"),
+						Resources:      NodeExporterSize.Resources(),
+						ReadinessProbe: kube.HTTPReady("/", course.HTTP),
 					}},
 					// It measures the node, so it shares the node's network and processes.
 					HostNetwork:                  pulumi.Bool(true),
@@ -53,7 +49,7 @@ func newNodeExporter(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return err
 	}
-	return newService(ctx, args.Namespace, AppNodeExporter, NodeExporterPort, pulumi.String("http"), opts...)
+	return newService(ctx, args.Namespace, course.NodeExporter, course.NodeExporterPort, pulumi.String(course.HTTP), opts...)
 }
 
 // newService registers the ClusterIP Service of one of the exporters.
@@ -65,7 +61,7 @@ func newService(ctx *pulumi.Context, namespace, app string, port int, target pul
 		Spec: &corev1.ServiceSpecArgs{
 			Type: pulumi.String("ClusterIP"),
 			Ports: corev1.ServicePortArray{&corev1.ServicePortArgs{
-				Name: pulumi.String("http"), Port: pulumi.Int(port), Protocol: pulumi.String("TCP"), TargetPort: target,
+				Name: pulumi.String(course.HTTP), Port: pulumi.Int(port), Protocol: pulumi.String("TCP"), TargetPort: target,
 			}},
 			Selector: kube.Selector(app),
 		},

@@ -12,14 +12,8 @@ import (
 
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/rbac"
+	"k8sbootcamp/internal/course"
 )
-
-// AppPrometheus names the Deployment, the Service, the ConfigMap and the
-// ServiceAccount.
-const AppPrometheus = "prometheus"
-
-// PrometheusPort is Prometheus's port, of the pod and of the Service.
-const PrometheusPort = 9090
 
 const (
 	configDir  = "/prometheus"      // where the course has prometheus.yml
@@ -27,7 +21,8 @@ const (
 	dataDir    = "/prometheus-data" // the course's, /prometheus/data, is under the mount
 )
 
-var prometheusSize = kube.Size{CPU: "100m", Memory: "192Mi", CPULimit: "1", MemoryLimit: "1Gi"}
+// PrometheusSize is that of its pod.
+var PrometheusSize = kube.Size{CPU: "100m", Memory: "192Mi", CPULimit: "1", MemoryLimit: "1Gi"}
 
 // prometheusRules are what service discovery and the scrapes need (course,
 // chapter 4-2). Two of the text's resources no longer exist, or never did:
@@ -54,8 +49,8 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 	if err != nil {
 		return fmt.Errorf("prometheus.yml: %w", err)
 	}
-	configMap, err := corev1.NewConfigMap(ctx, AppPrometheus, &corev1.ConfigMapArgs{
-		Metadata: kube.Meta(args.Namespace, AppPrometheus, AppPrometheus),
+	configMap, err := corev1.NewConfigMap(ctx, course.Prometheus, &corev1.ConfigMapArgs{
+		Metadata: kube.Meta(args.Namespace, course.Prometheus, course.Prometheus),
 		Data:     pulumi.StringMap{configFile: pulumi.String(config)},
 	}, opts...)
 	if err != nil {
@@ -65,21 +60,21 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 	mount := func(volume, path string) *corev1.VolumeMountArgs {
 		return &corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
 	}
-	_, err = appsv1.NewDeployment(ctx, AppPrometheus, &appsv1.DeploymentArgs{
-		Metadata: kube.Meta(args.Namespace, AppPrometheus, AppPrometheus),
+	_, err = appsv1.NewDeployment(ctx, course.Prometheus, &appsv1.DeploymentArgs{
+		Metadata: kube.Meta(args.Namespace, course.Prometheus, course.Prometheus),
 		Spec: &appsv1.DeploymentSpecArgs{
 			Replicas: pulumi.Int(1),
-			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(AppPrometheus)},
+			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(course.Prometheus)},
 			Template: &corev1.PodTemplateSpecArgs{
 				Metadata: &metav1.ObjectMetaArgs{
-					Labels: kube.Labels(AppPrometheus),
+					Labels: kube.Labels(course.Prometheus),
 					// Prometheus reads its file once, so a changed one needs a new pod.
 					Annotations: pulumi.StringMap{"checksum/config": pulumi.String(hex.EncodeToString(sum[:]))},
 				},
 				Spec: &corev1.PodSpecArgs{
 					ServiceAccountName: account,
 					Containers: corev1.ContainerArray{&corev1.ContainerArgs{
-						Name:            pulumi.String(AppPrometheus),
+						Name:            pulumi.String(course.Prometheus),
 						Image:           pulumi.String(args.PrometheusImage),
 						ImagePullPolicy: pulumi.String("IfNotPresent"),
 						Args: pulumi.ToStringArray([]string{
@@ -89,16 +84,16 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 							"--storage.tsdb.path=" + dataDir,
 						}),
 						Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
-							Name: pulumi.String("http"), ContainerPort: pulumi.Int(PrometheusPort), Protocol: pulumi.String("TCP"),
+							Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.PrometheusPort), Protocol: pulumi.String("TCP"),
 						}},
 						// The whole directory: a subPath mount never sees a change.
-						VolumeMounts:   corev1.VolumeMountArray{mount(AppPrometheus, configDir), mount("data", dataDir)},
-						Resources:      prometheusSize.Resources(),
-						ReadinessProbe: kube.HTTPReady("/-/ready", "http"),
+						VolumeMounts:   corev1.VolumeMountArray{mount(course.Prometheus, configDir), mount("data", dataDir)},
+						Resources:      PrometheusSize.Resources(),
+						ReadinessProbe: kube.HTTPReady("/-/ready", course.HTTP),
 					}},
 					Volumes: corev1.VolumeArray{
 						&corev1.VolumeArgs{
-							Name:      pulumi.String(AppPrometheus),
+							Name:      pulumi.String(course.Prometheus),
 							ConfigMap: &corev1.ConfigMapVolumeSourceArgs{Name: configMap.Metadata.Name().Elem()},
 						},
 						&corev1.VolumeArgs{Name: pulumi.String("data"), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{}},
@@ -110,5 +105,5 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 	if err != nil {
 		return err
 	}
-	return newService(ctx, args.Namespace, AppPrometheus, PrometheusPort, pulumi.Int(PrometheusPort), opts...)
+	return newService(ctx, args.Namespace, course.Prometheus, course.PrometheusPort, pulumi.Int(course.PrometheusPort), opts...)
 }

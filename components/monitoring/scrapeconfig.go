@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
+
+	"k8sbootcamp/internal/course"
 )
 
 // The part of Prometheus's configuration that the course uses
@@ -51,13 +53,6 @@ type (
 	}
 )
 
-// The jobs of the course, chapter 4-3.
-const (
-	JobPrometheus   = "prometheus"
-	JobAPIServer    = "apiserver"
-	JobNodeExporter = "node-exporter"
-)
-
 // ScrapeConfig returns prometheus.yml with the course's three jobs. Where only
 // is set, Prometheus looks into that namespace alone: it finds its own pods
 // there, and the API server by its well-known name, which is what the text's
@@ -66,7 +61,7 @@ func ScrapeConfig(interval model.Duration, only string) ([]byte, error) {
 	const account = "/var/run/secrets/kubernetes.io/serviceaccount/"
 	pods := discovery{Role: "pod"}
 	apiserver := scrapeConfig{
-		JobName:       JobAPIServer,
+		JobName:       course.JobAPIServer,
 		Scheme:        "https",
 		Discovery:     []discovery{{Role: "service"}},
 		TLS:           &tlsConfig{CAFile: account + "ca.crt"},
@@ -84,18 +79,18 @@ func ScrapeConfig(interval model.Duration, only string) ([]byte, error) {
 	return yaml.Marshal(promConfig{
 		Global: globalConfig{ScrapeInterval: interval},
 		ScrapeConfigs: []scrapeConfig{{
-			JobName:   JobPrometheus,
+			JobName:   course.JobPrometheus,
 			Discovery: []discovery{pods},
 			Relabel: []relabelConfig{{
-				SourceLabels: []string{"__meta_kubernetes_pod_name"}, Action: "keep", Regex: AppPrometheus + "-.+",
+				SourceLabels: []string{"__meta_kubernetes_pod_name"}, Action: "keep", Regex: course.Prometheus + "-.+",
 			}},
 		}, apiserver, {
-			JobName:   JobNodeExporter,
+			JobName:   course.JobNodeExporter,
 			Scheme:    "http",
 			Discovery: []discovery{{Role: "node"}},
 			Relabel: []relabelConfig{{
 				SourceLabels: []string{"__address__"}, Action: "replace", Regex: "(.+):.+",
-				Replacement: fmt.Sprintf("${1}:%d", NodeExporterPort), TargetLabel: "__address__",
+				Replacement: fmt.Sprintf("${1}:%d", course.NodeExporterPort), TargetLabel: "__address__",
 			}},
 		}},
 	})

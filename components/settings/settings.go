@@ -1,51 +1,49 @@
 // Package settings is the one place that reads the stack's configuration. It
 // reports every problem at once, before any resource is registered.
+//
+// Its tests are beside it; keys.go has the list of all keys.
 package settings
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/prometheus/common/model"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
 	"github.com/texttheater/golang-levenshtein/levenshtein"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"k8sbootcamp/components/editions"
 )
 
-// Where the lab runs.
+// Mode is where a stack's lab is, and what the stack is there.
+type Mode string
+
+// The modes.
 const (
-	Kind     = "kind"     // a cluster of the stack's own, on this machine's Docker
-	Existing = "existing" // a cluster that is there already, shared by the class
+	OwnCluster     Mode = "own-cluster"     // a kind cluster of the stack's own, on this machine's Docker
+	SharedPlatform Mode = "shared-platform" // the class's part of a cluster that is there already, once a cluster
+	SharedStudent  Mode = "shared-student"  // a student's namespace on such a cluster
 )
 
-// What a stack is on a shared cluster. On kind one stack is both.
-const (
-	All      = "all"
-	Platform = "platform" // the class's: once a cluster
-	Student  = "student"  // a namespace a student
-)
+// Modes are all modes, the default first.
+var Modes = []Mode{OwnCluster, SharedPlatform, SharedStudent}
 
 // Settings are the knobs of one stack, valid and with defaults filled in.
 type Settings struct {
 	Stack string
+	Mode  Mode
 
-	Cluster string // Kind or Existing
-	Role    string // All, Platform or Student
-
-	KubeContext    string // with Existing: of the kubeconfig
-	KubeconfigPath string // with Existing: a file; empty is kubectl's own rule
-	QuotaPods      int    // with Existing: of the stack's namespace
+	KubeContext    string // on a shared cluster: of the kubeconfig
+	KubeconfigPath string // on a shared cluster: a file; empty is kubectl's own rule
+	QuotaPods      int    // on a shared cluster: of the stack's namespace
 	QuotaCPU       string // Kubernetes quantities
 	QuotaMemory    string
 	TokenLifetime  time.Duration // of a student's kubeconfig
@@ -66,256 +64,182 @@ type Settings struct {
 	RolloutTimeout time.Duration // for each workload's pods to be ready
 }
 
-// Key is one configuration key of the project's namespace. Pulumi.yaml declares
-// the same keys with the same types and defaults; a test holds the two together.
-type Key struct {
-	Name    string
-	Type    string // as in Pulumi.yaml: string, integer or boolean
-	Default string
-	Allowed string // in words, for errors and the documentation
-	set     func(*Settings, string) bool
-}
+// Shared tells whether the lab is on a cluster that others use too.
+func (s *Settings) Shared() bool { return s.Mode != OwnCluster }
 
-// Keys are all keys, in the order of the documentation.
-var Keys = []Key{
-	oneOf("cluster", []string{Kind, Existing}, func(s *Settings, v string) { s.Cluster = v }),
-	integer("workers", 3, 0, 10, func(s *Settings) *int { return &s.Workers }),
-	integer("replicas", 2, 0, 100, func(s *Settings) *int { return &s.Replicas }),
-	oneOf("serviceType", []string{"ClusterIP", "NodePort", "LoadBalancer"}, func(s *Settings, v string) { s.ServiceType = v }),
-	integer("nodePort", 30080, 30000, 32767, func(s *Settings) *int { return &s.NodePort }),
-	integer("hostPort", 0, 0, 65535, func(s *Settings) *int { return &s.HostPort }),
-	{"monitoring", "boolean", "true", "true or false", func(s *Settings, v string) bool {
-		s.Monitoring = v == "true"
-		return v == "true" || v == "false"
-	}},
-	{"scrapeInterval", "string", "15s", "a duration from 1s to 5m, such as 15s or 1m30s", func(s *Settings, v string) (ok bool) {
-		d, err := model.ParseDuration(v)
-		s.ScrapeInterval = d
-		return err == nil && within(time.Duration(d), time.Second, 5*time.Minute)
-	}},
-	oneOf("edition", []string{string(editions.Course), string(editions.Current)}, func(s *Settings, v string) { s.Edition = editions.Name(v) }),
-	image("nodeImage", func(i *editions.Images) *string { return &i.Node }),
-	image("echoImage", func(i *editions.Images) *string { return &i.Echo }),
-	image("prometheusImage", func(i *editions.Images) *string { return &i.Prometheus }),
-	image("nodeExporterImage", func(i *editions.Images) *string { return &i.NodeExporter }),
-	duration("rolloutTimeout", "2m30s", 10*time.Second, time.Hour, "90s or 10m", func(s *Settings) *time.Duration { return &s.RolloutTimeout }),
-	oneOf("role", []string{All, Platform, Student}, func(s *Settings, v string) { s.Role = v }),
-	{"kubeContext", "string", "", "the name of a context", func(s *Settings, v string) bool {
-		s.KubeContext = v
-		return len(v) <= 253 && printable(v)
-	}},
-	{"kubeconfigPath", "string", "", "the path of a kubeconfig; empty is kubectl's own rule", func(s *Settings, v string) bool {
-		s.KubeconfigPath = v
-		return len(v) <= 4096 && printable(v)
-	}},
-	integer("quotaPods", 20, 4, 200, func(s *Settings) *int { return &s.QuotaPods }),
-	quantity("quotaCPU", "6", "2", "100", func(s *Settings) *string { return &s.QuotaCPU }),
-	quantity("quotaMemory", "4Gi", "1Gi", "1Ti", func(s *Settings) *string { return &s.QuotaMemory }),
-	duration("tokenLifetime", "12h", 10*time.Minute, 30*24*time.Hour, "90m or 12h", func(s *Settings) *time.Duration { return &s.TokenLifetime }),
-}
-
-func within(d, low, high time.Duration) bool { return d >= low && d <= high }
-
-func integer(name string, def, low, high int, field func(*Settings) *int) Key {
-	return Key{name, "integer", strconv.Itoa(def), fmt.Sprintf("a whole number from %d to %d", low, high), func(s *Settings, v string) bool {
-		n, err := strconv.Atoi(v)
-		*field(s) = n
-		return err == nil && n >= low && n <= high
-	}}
-}
-
-func duration(name, def string, low, high time.Duration, examples string, field func(*Settings) *time.Duration) Key {
-	words := fmt.Sprintf("a duration from %s to %s, such as %s", short(low), short(high), examples)
-	return Key{name, "string", def, words, func(s *Settings, v string) bool {
-		d, err := time.ParseDuration(v)
-		*field(s) = d
-		return err == nil && within(d, low, high)
-	}}
-}
-
-// short writes whole hours, minutes and seconds without zeroes behind.
-func short(d time.Duration) string {
-	out := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(out, zero) {
-			out = out[:len(out)-2]
-		}
-	}
-	return out
-}
-
-func quantity(name, def, low, high string, field func(*Settings) *string) Key {
-	least, most := resource.MustParse(low), resource.MustParse(high)
-	return Key{name, "string", def, fmt.Sprintf("a Kubernetes quantity from %s to %s", low, high), func(s *Settings, v string) bool {
-		q, err := resource.ParseQuantity(v)
-		*field(s) = v
-		return err == nil && q.Cmp(least) >= 0 && q.Cmp(most) <= 0
-	}}
-}
-
-// printable keeps line breaks and other controls out of paths and names.
-func printable(v string) bool {
-	return strings.IndexFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
-}
-
-func oneOf(name string, values []string, set func(*Settings, string)) Key {
-	return Key{name, "string", values[0], "one of " + strings.Join(values, ", "), func(s *Settings, v string) bool {
-		set(s, v)
-		return slices.Contains(values, v)
-	}}
-}
-
-func image(name string, field func(*editions.Images) *string) Key {
-	return Key{name, "string", "", "an image with a tag other than latest, or a digest; empty is the edition's", func(s *Settings, v string) bool {
-		*field(&s.Images) = v
-		return v == "" || editions.CheckImage(v) == nil
-	}}
-}
-
-// stackRE is what Pulumi itself takes as a stack's name.
-var stackRE = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
-
-// Source is where values come from: *config.Config, or a test's map.
+// Source is where values come from: *config.Config, or a map.
 type Source interface {
+	// Try returns a key's value, or config.ErrMissingVar where it has none.
 	Try(key string) (string, error)
 }
 
-// Load reads the settings of the program's stack. keys are the full names of
-// all configured keys; see EnvKeys.
-func Load(ctx *pulumi.Context, keys []string) (*Settings, error) {
-	secret := func(key string) bool { return ctx.IsConfigSecret(ctx.Project() + ":" + key) }
-	return Parse(ctx.Project(), ctx.Stack(), config.New(ctx, ""), keys, secret)
+// Input is a stack's configuration as it stands.
+type Input struct {
+	Project, Stack string
+	Source         Source
+	Keys           []string              // full names (project:key) of all configured keys, other projects' too
+	Secret         func(key string) bool // which values no error may show; nil is none
 }
 
-// Parse makes settings of a source's values. A secret value is not shown in
-// errors.
-func Parse(project, stack string, source Source, keys []string, secret func(key string) bool) (*Settings, error) {
-	s := &Settings{Stack: stack}
-	var problems []error
-	problem := func(format string, a ...any) { problems = append(problems, fmt.Errorf(format, a...)) }
+// FromContext is the configuration of the program's stack. keys are as in Input;
+// see EnvKeys.
+func FromContext(ctx *pulumi.Context, keys []string) Input {
+	return Input{
+		Project: ctx.Project(), Stack: ctx.Stack(), Source: config.New(ctx, ""), Keys: keys,
+		Secret: func(key string) bool { return ctx.IsConfigSecret(ctx.Project() + ":" + key) },
+	}
+}
 
-	// Only dots is a folder's name to the file system, which keeps the state.
-	if !stackRE.MatchString(stack) || strings.Trim(stack, ".") == "" {
-		problem("stack name %q: allowed are 1 to 100 letters, digits, '-', '_' and '.', and not dots alone", clip(stack))
-	}
-	values, bad := map[string]string{}, map[string]bool{}
-	shown := func(key string) string {
-		if secret(key) {
-			return "[secret]"
+// Check is a rule over several keys that this package does not know of. It returns
+// problems of kind Clash, with Key and Allowed set.
+type Check func(*Settings) []Problem
+
+// Parse makes settings of a configuration. Its error is *Error, with everything
+// that is wrong. Checks are asked only where every value by itself is good.
+func Parse(in Input, checks ...Check) (*Settings, error) {
+	s := &Settings{Stack: in.Stack}
+	var problems []Problem
+	values := map[string]string{}
+	add := func(p Problem) {
+		p.project = in.Project
+		if p.Kind == BadValue || p.Kind == Clash {
+			p.Value = clip(values[p.Key])
+			if in.Secret != nil && in.Secret(p.Key) {
+				p.Value = secretValue
+			}
 		}
-		return strconv.Quote(clip(values[key]))
+		problems = append(problems, p)
 	}
+	if p := CheckStackName(in.Stack); p != nil {
+		add(*p)
+	}
+	bad := map[string]bool{}
 	for _, k := range Keys {
-		value, err := source.Try(k.Name)
+		value, err := in.Source.Try(k.Name)
 		if errors.Is(err, config.ErrMissingVar) {
 			value = k.Default
 		} else if err != nil {
-			problem("%s:%s cannot be read: %w", project, k.Name, err)
+			bad[k.Name] = true
+			add(Problem{Kind: Unreadable, Key: k.Name, Err: err})
 			continue
 		}
 		values[k.Name] = value
 		if !k.set(s, value) {
 			bad[k.Name] = true
-			problem("%s:%s = %s: allowed is %s", project, k.Name, shown(k.Name), k.Allowed)
+			add(Problem{Kind: BadValue, Key: k.Name, Allowed: k.Allowed})
 		}
 	}
-	for _, full := range keys {
-		name, ours := strings.CutPrefix(full, project+":")
-		if ours && !slices.ContainsFunc(Keys, func(k Key) bool { return k.Name == name }) {
-			quoted := strconv.Quote(clip(name)) // no line break or colour of it gets to the terminal
-			problem("%s:%s is no key of this project; did you mean %s? (`pulumi config rm %s` removes it)", project, quoted[1:len(quoted)-1], nearest(name), quoted)
+	for _, p := range foreignKeys(in) {
+		add(p)
+	}
+	found := s.clashes()
+	if len(bad) == 0 {
+		for _, check := range checks {
+			for _, p := range check(s) {
+				found = append(found, clash{Problem: p})
+			}
 		}
 	}
-	for _, c := range s.clashes() {
-		if !slices.ContainsFunc(c.keys, func(k string) bool { return bad[k] }) { // that one is reported already
-			problem("%s:%s = %s: %s", project, c.keys[0], shown(c.keys[0]), c.why)
+	for _, c := range found {
+		if !bad[c.Key] && !slices.ContainsFunc(c.with, func(k string) bool { return bad[k] }) { // that one is reported already
+			c.Kind = Clash
+			add(c.Problem)
 		}
 	}
 	if len(problems) > 0 {
-		noun := "problems"
-		if len(problems) == 1 {
-			noun = "problem"
-		}
-		return nil, fmt.Errorf("the configuration of stack %q has %d %s; nothing was changed:\n%w\nset a value with `pulumi config set KEY VALUE`",
-			clip(stack), len(problems), noun, errors.Join(problems...))
+		return nil, &Error{Stack: in.Stack, Problems: problems}
 	}
 
 	images, err := editions.Of(s.Edition)
 	if err != nil {
 		return nil, err
 	}
-	override(&images.Node, s.Images.Node)
-	override(&images.Echo, s.Images.Echo)
-	override(&images.Prometheus, s.Images.Prometheus)
-	override(&images.NodeExporter, s.Images.NodeExporter)
-	s.Images = images
+	s.Images = editions.Images{
+		Node:         cmp.Or(s.Images.Node, images.Node),
+		Echo:         cmp.Or(s.Images.Echo, images.Echo),
+		Prometheus:   cmp.Or(s.Images.Prometheus, images.Prometheus),
+		NodeExporter: cmp.Or(s.Images.NodeExporter, images.NodeExporter),
+	}
 	return s, nil
+}
+
+// stackRE is what Pulumi itself takes as a stack's name.
+var stackRE = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
+
+// CheckStackName returns what is wrong with a stack's name, or nil.
+func CheckStackName(name string) *Problem {
+	// Only dots is a folder's name to the file system, which keeps the state.
+	if stackRE.MatchString(name) && strings.Trim(name, ".") != "" {
+		return nil
+	}
+	return &Problem{Kind: StackName, Value: clip(name), Allowed: "1 to 100 letters, digits, '-', '_' and '.', and not dots alone"}
 }
 
 // clash is a value that is good by itself, and not beside those of other keys.
 type clash struct {
-	keys []string // the one to change, then the others
-	why  string
+	Problem
+	with []string
 }
 
 func (s *Settings) clashes() []clash {
 	var found []clash
-	add := func(keys []string, format string, a ...any) {
-		found = append(found, clash{keys, fmt.Sprintf(format, a...)})
+	if !s.Shared() {
+		return nil
 	}
-	switch s.Cluster {
-	case Kind:
-		if s.Role != All {
-			add([]string{"role", "cluster"}, "with cluster=kind allowed is %s, for one stack is both", All)
-		}
-	case Existing:
-		if s.Role == All {
-			add([]string{"role", "cluster"}, "with cluster=existing allowed is one of %s, %s", Platform, Student)
-		}
-		if s.KubeContext == "" {
-			add([]string{"kubeContext", "cluster"}, "with cluster=existing it must name a context of the kubeconfig (`kubectl config get-contexts`)")
-		}
-		if s.HostPort != 0 {
-			add([]string{"hostPort", "cluster"}, "a port of this machine leads to a kind cluster alone; with cluster=existing allowed is 0")
-		}
-		// A rollout has a quarter more pods of the app for a while, and Prometheus two.
-		if need := s.Replicas + (s.Replicas+3)/4 + 2; s.Role == Student && need > s.QuotaPods {
-			add([]string{"quotaPods", "replicas", "role", "cluster"}, "%d replicas and Prometheus need %d while they roll out", s.Replicas, need)
-		}
-		if s.Role == Student {
-			cpu, memory := s.Limits()
-			if have, err := resource.ParseQuantity(s.QuotaCPU); err == nil && have.Cmp(cpu) < 0 {
-				add([]string{"quotaCPU", "replicas", "monitoring", "role", "cluster"}, "the pods' limits come to %s while one rolls out", &cpu)
-			}
-			if have, err := resource.ParseQuantity(s.QuotaMemory); err == nil && have.Cmp(memory) < 0 {
-				add([]string{"quotaMemory", "replicas", "monitoring", "role", "cluster"}, "the pods' limits come to %s while one rolls out", &memory)
-			}
-		}
+	add := func(key, format string, a ...any) {
+		found = append(found, clash{Problem{Key: key, Allowed: fmt.Sprintf(format, a...)}, []string{"mode"}})
+	}
+	if s.KubeContext == "" {
+		add("kubeContext", "with mode=%s it must name a context of the kubeconfig (`kubectl config get-contexts`)", s.Mode)
+	}
+	if s.HostPort != 0 {
+		add("hostPort", "a port of this machine leads to a kind cluster alone; with mode=%s allowed is 0", s.Mode)
 	}
 	return found
 }
 
-// Limits of a pod, in millicores and MiB, as components/echo and
-// components/monitoring have them; a test in tests/ holds them against the objects.
-const (
-	appCPU, appMemory               = 200, 128
-	prometheusCPU, prometheusMemory = 1000, 1024
-)
-
-// Limits are the CPU and memory limits of all of a student's pods together, and of
-// the largest once more: a rollout starts a pod before it ends another.
-func (s *Settings) Limits() (cpu, memory resource.Quantity) {
-	c, m := appCPU*(s.Replicas+1), appMemory*(s.Replicas+1)
-	if s.Monitoring {
-		c, m = appCPU*s.Replicas+2*prometheusCPU, appMemory*s.Replicas+2*prometheusMemory
+// foreignKeys are the configured keys of the project that are none of its keys.
+func foreignKeys(in Input) []Problem {
+	var found []Problem
+	var old []string
+	for _, full := range in.Keys {
+		name, ours := strings.CutPrefix(full, in.Project+":")
+		switch {
+		case !ours || Known(name):
+		case slices.Contains(oldKeys, name):
+			old = append(old, name)
+		default:
+			found = append(found, Problem{Kind: UnknownKey, Key: name, Allowed: nearest(name)})
+		}
 	}
-	return *resource.NewMilliQuantity(int64(c), resource.DecimalSI), *resource.NewQuantity(int64(m)<<20, resource.BinarySI)
+	if len(old) > 0 {
+		slices.Sort(old)
+		found = append(found, Problem{Kind: OldKey, Key: strings.Join(old, ", "), Allowed: insteadOf(in.Source, old)})
+	}
+	return found
 }
 
-func override(image *string, with string) {
-	if with != "" {
-		*image = with
+// oldKeys were, until mode came, where the lab is and what the stack is there.
+var oldKeys = []string{"cluster", "role"}
+
+// insteadOf says what to write instead of the old keys.
+func insteadOf(source Source, old []string) string {
+	was := func(key string) string {
+		v, _ := source.Try(key) // a missing one is its default
+		return v
 	}
+	mode := OwnCluster
+	if was("cluster") == "existing" || was("role") == "platform" || was("role") == "student" {
+		mode = SharedStudent
+		if was("role") == "platform" {
+			mode = SharedPlatform
+		}
+	}
+	var remove []string
+	for _, key := range old {
+		remove = append(remove, "`pulumi config rm "+key+"`")
+	}
+	return fmt.Sprintf("write mode=%s instead: `pulumi config set mode %s`, then %s", mode, mode, strings.Join(remove, " and "))
 }
 
 // nearest is the key that was most likely meant.
@@ -324,15 +248,6 @@ func nearest(name string) string {
 		return levenshtein.DistanceForStrings([]rune(strings.ToLower(clip(name))), []rune(strings.ToLower(k.Name)), levenshtein.DefaultOptions)
 	}
 	return slices.MinFunc(Keys, func(a, b Key) int { return distance(a) - distance(b) }).Name
-}
-
-// clip keeps a hostile value from filling the terminal.
-func clip(s string) string {
-	const most = 80
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
 }
 
 // EnvKeys returns the full names of the configured keys as the language host

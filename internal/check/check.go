@@ -20,25 +20,20 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
+
+	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/kubeclient"
 )
 
 // Limits of one question.
 const (
-	requestTimeout = 15 * time.Second
-	settleTimeout  = 90 * time.Second // for a new pod, and for Prometheus's first scrapes
-	pollInterval   = time.Second
+	settleTimeout = 90 * time.Second // for a new pod, and for Prometheus's first scrapes
+	pollInterval  = time.Second
 )
 
-// The course's names (chapters 3 and 4).
-const (
-	app           = "bootcamp"
-	appService    = "bootcamp-svc"
-	prometheus    = "prometheus"
-	nodeExporter  = "node-exporter"
-	apiserverJob  = "apiserver"
-	promProxyName = "prometheus:http" // a named port must be named in a proxy path
-)
+// prometheusProxy names Prometheus's Service in a proxy path, where a named port
+// must be named.
+const prometheusProxy = course.Prometheus + ":" + course.HTTP
 
 // Options say whose lab is asked.
 type Options struct {
@@ -73,7 +68,7 @@ func Run(ctx context.Context, o Options) []Result {
 	if o.Namespace == "" {
 		o.Namespace = metav1.NamespaceDefault
 	}
-	config, err := restConfig(o.Kubeconfig, o.Context)
+	config, err := kubeclient.FromBytes(o.Kubeconfig, o.Context)
 	if err != nil {
 		return []Result{{Question: "the kubeconfig is usable", Detail: err.Error()}}
 	}
@@ -119,20 +114,6 @@ type checker struct {
 	client kubernetes.Interface
 }
 
-func restConfig(kubeconfig []byte, contextName string) (*rest.Config, error) {
-	raw, err := clientcmd.Load(kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, contextName, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
-	if err != nil {
-		return nil, err
-	}
-	config.Timeout = requestTimeout
-	config.WarningHandler = rest.NoWarnings{}
-	return config, nil
-}
-
 func (c *checker) nodes(ctx context.Context) (string, error) {
 	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -155,7 +136,7 @@ func (c *checker) nodes(ctx context.Context) (string, error) {
 }
 
 func (c *checker) deployment(ctx context.Context) (string, error) {
-	d, err := c.client.AppsV1().Deployments(c.Namespace).Get(ctx, app, metav1.GetOptions{})
+	d, err := c.client.AppsV1().Deployments(c.Namespace).Get(ctx, course.App, metav1.GetOptions{})
 	if err != nil {
 		return "", err
 	}
@@ -172,7 +153,7 @@ func (c *checker) deployment(ctx context.Context) (string, error) {
 
 // replicas is how many pods the app is meant to have.
 func (c *checker) replicas(ctx context.Context) (int32, error) {
-	d, err := c.client.AppsV1().Deployments(c.Namespace).Get(ctx, app, metav1.GetOptions{})
+	d, err := c.client.AppsV1().Deployments(c.Namespace).Get(ctx, course.App, metav1.GetOptions{})
 	if err != nil {
 		return 0, err
 	}
@@ -190,7 +171,7 @@ func (c *checker) answers(ctx context.Context) (string, error) {
 	}
 	var body []byte
 	err := settle(ctx, func(ctx context.Context) (err error) {
-		body, err = c.client.CoreV1().Services(c.Namespace).ProxyGet("", appService, "", "/", nil).DoRaw(ctx)
+		body, err = c.client.CoreV1().Services(c.Namespace).ProxyGet("", course.Service, "", "/", nil).DoRaw(ctx)
 		if err == nil && len(body) == 0 {
 			err = errors.New("an empty answer")
 		}
@@ -212,7 +193,7 @@ func (c *checker) comesBack(ctx context.Context) (string, error) {
 		return "not asked: replicas is 0", nil
 	}
 	pods := c.client.CoreV1().Pods(c.Namespace)
-	selector := metav1.ListOptions{LabelSelector: "app=" + app}
+	selector := metav1.ListOptions{LabelSelector: "app=" + course.App}
 	before, err := pods.List(ctx, selector)
 	if err != nil {
 		return "", err
@@ -272,10 +253,10 @@ func (c *checker) targets(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	want := map[string]int{apiserverJob: 1, nodeExporter: len(nodes.Items), prometheus: 1}
+	want := map[string]int{course.JobAPIServer: 1, course.JobNodeExporter: len(nodes.Items), course.JobPrometheus: 1}
 	err = settle(ctx, func(ctx context.Context) error {
 		raw, err := c.client.CoreV1().Services(c.Namespace).
-			ProxyGet("", promProxyName, "", "/api/v1/targets", map[string]string{"state": "active"}).DoRaw(ctx)
+			ProxyGet("", prometheusProxy, "", "/api/v1/targets", map[string]string{"state": "active"}).DoRaw(ctx)
 		if err != nil {
 			return err
 		}
@@ -334,13 +315,13 @@ func counts(m map[string]int) string {
 // that the asker needs no right to review others.
 func (c *checker) account(ctx context.Context) (string, error) {
 	seconds := int64(600)
-	token, err := c.client.CoreV1().ServiceAccounts(c.Namespace).CreateToken(ctx, prometheus,
+	token, err := c.client.CoreV1().ServiceAccounts(c.Namespace).CreateToken(ctx, course.Prometheus,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
 		return "", err
 	}
 	as := rest.AnonymousClientConfig(c.config)
-	as.Timeout = requestTimeout
+	as.Timeout = kubeclient.Timeout
 	as.BearerToken = token.Status.Token
 	client, err := kubernetes.NewForConfig(as)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +20,8 @@ import (
 	kinderrors "sigs.k8s.io/kind/pkg/errors"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 	"sigs.k8s.io/kind/pkg/log"
+
+	"k8sbootcamp/internal/docker"
 )
 
 // finishedFile lies in the control plane's file system once all is built.
@@ -29,42 +30,38 @@ const finishedFile = "/kind/bootcamp.finished"
 // adminConf is kubeadm's kubeconfig inside the control plane.
 const adminConf = "/etc/kubernetes/admin.conf"
 
-// Docker is the Engine of kind's library and the docker command. Each call has
+// DockerDriver is the Driver of kind's library and the docker command. Each call has
 // a kubeconfig file of its own, so the user's is never read or written.
-type Docker struct {
+type DockerDriver struct {
 	kind *kind.Provider
 }
 
-// NewDocker returns the engine; kind's progress goes to the logger.
-func NewDocker(logger log.Logger) *Docker {
-	return &Docker{kind: kind.NewProvider(kind.ProviderWithDocker(), kind.ProviderWithLogger(logger))}
+// NewDockerDriver returns the driver; kind's progress goes to the logger.
+func NewDockerDriver(logger log.Logger) *DockerDriver {
+	return &DockerDriver{kind: kind.NewProvider(kind.ProviderWithDocker(), kind.ProviderWithLogger(logger))}
 }
 
-var _ Engine = (*Docker)(nil)
+var _ Driver = (*DockerDriver)(nil)
 
-// Ping asks the engine for its version.
-func (d *Docker) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if _, err := exec.LookPath("docker"); err != nil {
-		return errors.New("docker was not found on PATH; install Docker (package docker.io or Docker Desktop) and run again")
-	}
-	if _, err := RunDocker(ctx, "version", "--format", "{{.Server.Version}}"); err != nil {
-		if ctx.Err() != nil {
-			return errors.New("the Docker engine did not answer within 30 s; restart Docker and run again")
-		}
-		return fmt.Errorf("the Docker engine does not answer; start Docker (or join its group: `sudo usermod -aG docker $USER`) and run again: %w", err)
-	}
-	return nil
+// Ping asks Docker whether it is there. Its error is *docker.Error.
+func (d *DockerDriver) Ping(ctx context.Context) error {
+	_, err := docker.Ask(ctx)
+	return err
+}
+
+// Start starts stopped containers; running ones stay as they are.
+func (d *DockerDriver) Start(ctx context.Context, containers []string) error {
+	_, err := docker.Run(ctx, append([]string{"start"}, containers...)...)
+	return err
 }
 
 // Containers lists the cluster's node containers by kind's own label.
-func (d *Docker) Containers(ctx context.Context, cluster string) ([]Container, error) {
-	ids, err := RunDocker(ctx, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.x-k8s.kind.cluster="+cluster)
+func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Container, error) {
+	ids, err := docker.Run(ctx, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label="+docker.KindLabel+"="+cluster)
 	if err != nil || len(bytes.Fields(ids)) == 0 {
 		return nil, err
 	}
-	out, err := RunDocker(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(string(ids))...)...)
+	out, err := docker.Run(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(string(ids))...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +84,7 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]Container, e
 }
 
 // Create runs kind, which removes what it made where it fails.
-func (d *Docker) Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error {
+func (d *DockerDriver) Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error {
 	return withKubeconfig(cluster, func(file string) error {
 		watched, giveUp := context.WithCancelCause(ctx)
 		var watching sync.WaitGroup
@@ -116,7 +113,7 @@ const (
 
 // watch ends a creation that would not end, by removing its nodes: kind waits for
 // commands inside of them without a limit.
-func (d *Docker) watch(ctx context.Context, cluster string, giveUp context.CancelCauseFunc) {
+func (d *DockerDriver) watch(ctx context.Context, cluster string, giveUp context.CancelCauseFunc) {
 	var since time.Time
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
@@ -145,7 +142,7 @@ func (d *Docker) watch(ctx context.Context, cluster string, giveUp context.Cance
 		}
 		giveUp(why)
 		for _, c := range found {
-			_, _ = RunDocker(context.WithoutCancel(ctx), "rm", "--force", "--volumes", c.Name) // kind removes them, too
+			_, _ = docker.Run(context.WithoutCancel(ctx), "rm", "--force", "--volumes", c.Name) // kind removes them, too
 		}
 		return
 	}
@@ -155,25 +152,24 @@ func (d *Docker) watch(ctx context.Context, cluster string, giveUp context.Cance
 // instance left, so that systemd or kubelet does not work.
 func outOfInotify(ctx context.Context, found []Container) error {
 	for _, c := range found {
-		said, err := RunDocker(ctx, "exec", c.Name, "journalctl", "--boot", "--quiet", "--no-pager", "--lines=1", "--output=cat",
+		said, err := docker.Run(ctx, "exec", c.Name, "journalctl", "--boot", "--quiet", "--no-pager", "--lines=1", "--output=cat",
 			"--grep=(inotify|fsnotify).*too many open files|inotify_init")
 		if err == nil && len(bytes.TrimSpace(said)) > 0 {
-			return fmt.Errorf("node %s says %q: this machine's inotify instances are used up (fs.inotify.max_user_instances=%d); allow more with `sudo sysctl fs.inotify.max_user_instances=%d`",
-				c.Name, bytes.TrimSpace(said), Inotify().Instances, max(MinInotifyInstances, 2*Inotify().Instances))
+			return fmt.Errorf("node %s says %q: this machine's inotify instances are used up; %s", c.Name, bytes.TrimSpace(said), Inotify())
 		}
 	}
 	return nil
 }
 
 // Delete runs kind.
-func (d *Docker) Delete(_ context.Context, cluster string) error {
+func (d *DockerDriver) Delete(_ context.Context, cluster string) error {
 	return withKubeconfig(cluster, func(file string) error {
 		return explain(fmt.Sprintf("kind could not delete cluster %s", cluster), d.kind.Delete(cluster, file))
 	})
 }
 
 // Kubeconfig asks kind.
-func (d *Docker) Kubeconfig(_ context.Context, cluster string) (string, error) {
+func (d *DockerDriver) Kubeconfig(_ context.Context, cluster string) (string, error) {
 	out, err := d.kind.KubeConfig(cluster, false)
 	if err == nil && strings.TrimSpace(out) == "" {
 		err = errors.New("it is empty")
@@ -182,7 +178,7 @@ func (d *Docker) Kubeconfig(_ context.Context, cluster string) (string, error) {
 }
 
 // WaitReady uses the kubectl inside the control plane, so the host needs none.
-func (d *Docker) WaitReady(ctx context.Context, cluster string, want int, limit time.Duration) error {
+func (d *DockerDriver) WaitReady(ctx context.Context, cluster string, want int, limit time.Duration) error {
 	node, err := d.controlPlane(cluster)
 	if err != nil {
 		return err
@@ -206,7 +202,7 @@ func (d *Docker) WaitReady(ctx context.Context, cluster string, want int, limit 
 		}
 		select {
 		case <-ctx.Done():
-			now, _ := RunDocker(context.WithoutCancel(ctx), "exec", node.String(), "kubectl", "--kubeconfig", adminConf, "get", "nodes")
+			now, _ := docker.Run(context.WithoutCancel(ctx), "exec", node.String(), "kubectl", "--kubeconfig", adminConf, "get", "nodes")
 			return fmt.Errorf("cluster %s: not all of %d nodes were Ready within %s; the nodes are:\n%s", cluster, want, limit, bytes.TrimSpace(now))
 		case <-time.After(time.Second):
 		}
@@ -214,7 +210,7 @@ func (d *Docker) WaitReady(ctx context.Context, cluster string, want int, limit 
 }
 
 // Finish writes the mark that Finished looks for.
-func (d *Docker) Finish(ctx context.Context, cluster string) error {
+func (d *DockerDriver) Finish(ctx context.Context, cluster string) error {
 	node, err := d.controlPlane(cluster)
 	if err != nil {
 		return err
@@ -223,12 +219,12 @@ func (d *Docker) Finish(ctx context.Context, cluster string) error {
 }
 
 // Finished tells whether the cluster was built to its end.
-func (d *Docker) Finished(ctx context.Context, cluster string) bool {
+func (d *DockerDriver) Finished(ctx context.Context, cluster string) bool {
 	node, err := d.controlPlane(cluster)
 	return err == nil && node.CommandContext(ctx, "test", "-e", finishedFile).Run() == nil
 }
 
-func (d *Docker) controlPlane(cluster string) (nodes.Node, error) {
+func (d *DockerDriver) controlPlane(cluster string) (nodes.Node, error) {
 	all, err := d.kind.ListInternalNodes(cluster)
 	if err != nil {
 		return nil, explain("listing the nodes of cluster "+cluster, err)
@@ -258,32 +254,10 @@ func explain(what string, err error) error {
 		return nil
 	}
 	if run := kindexec.RunErrorForError(err); run != nil && len(run.Output) > 0 {
-		return fmt.Errorf("%s: %w\n%s", what, err, tail(run.Output, 2000))
+		return fmt.Errorf("%s: %w\n%s", what, err, docker.Tail(run.Output, 2000))
 	}
 	if all := kinderrors.Errors(err); len(all) > 0 {
 		return fmt.Errorf("%s: %w", what, errors.Join(all...))
 	}
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-func tail(b []byte, n int) []byte {
-	b = bytes.TrimSpace(b)
-	if len(b) > n {
-		return append([]byte("[…] "), b[len(b)-n:]...)
-	}
-	return b
-}
-
-// RunDocker runs the docker command and returns its standard output; what it
-// printed to standard error is in the error.
-func RunDocker(ctx context.Context, args ...string) ([]byte, error) {
-	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Stderr = &stderr
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("docker %s: %w: %s", args[0], err, tail(stderr.Bytes(), 1000))
-	}
-	return out, nil
 }

@@ -30,11 +30,22 @@ func (l InotifyLimits) Low() bool {
 	return l.Instances > 0 && l.Instances < MinInotifyInstances || l.Watches > 0 && l.Watches < MinInotifyWatches
 }
 
+// Remedy is the command that raises the limits: to what several clusters need, and
+// to twice of what there is where that was not enough.
+func (l InotifyLimits) Remedy() string {
+	enough := func(least, now int) int {
+		if now >= least {
+			return 2 * now
+		}
+		return least
+	}
+	return fmt.Sprintf("`sudo sysctl fs.inotify.max_user_instances=%d fs.inotify.max_user_watches=%d`; to keep it, put both into /etc/sysctl.d/99-kind.conf",
+		enough(MinInotifyInstances, l.Instances), enough(MinInotifyWatches, l.Watches))
+}
+
 // String names the limits and the remedy.
 func (l InotifyLimits) String() string {
-	return fmt.Sprintf("low inotify limits (fs.inotify.max_user_instances=%d, max_user_watches=%d); raise them with "+
-		"`sudo sysctl fs.inotify.max_user_instances=%d fs.inotify.max_user_watches=%d`",
-		l.Instances, l.Watches, MinInotifyInstances, MinInotifyWatches)
+	return fmt.Sprintf("the kernel's inotify limits are fs.inotify.max_user_instances=%d, max_user_watches=%d; raise them with %s", l.Instances, l.Watches, l.Remedy())
 }
 
 func readInt(file string) int {

@@ -33,7 +33,21 @@ const (
 	adoptTimeout = time.Minute
 )
 
-// Environment variables that name the cluster to `go tool kindcluster`.
+// Tool is the name of the tool (`go tool kindcluster`) that Pulumi's commands run,
+// and its verbs.
+const (
+	Tool           = "kindcluster"
+	VerbClaim      = "claim"      // print the stack's claim
+	VerbCreate     = "create"     // make the cluster exist, print its kubeconfig
+	VerbKubeconfig = "kubeconfig" // print its kubeconfig
+	VerbDelete     = "delete"     // remove it if it has the claim
+)
+
+// EnvPrinted is what a command's create printed; the command plugin hands it to
+// update and delete.
+const EnvPrinted = "PULUMI_COMMAND_STDOUT"
+
+// Environment variables that name the cluster to the tool.
 const (
 	EnvName  = "BOOTCAMP_CLUSTER"
 	EnvClaim = "BOOTCAMP_CLAIM"
@@ -53,14 +67,14 @@ func NewClaim() string {
 	return hex.EncodeToString(b)
 }
 
-// Cluster is the cluster that a stack wants.
-type Cluster struct {
+// Identity is a cluster and whose it is.
+type Identity struct {
 	Name  string // kind's name of it
 	Claim string // the stack's mark, from NewClaim
 }
 
 // Validate reports every field that cannot be used.
-func (c Cluster) Validate() error {
+func (c Identity) Validate() error {
 	var errs []error
 	if !ValidName(c.Name) {
 		errs = append(errs, fmt.Errorf("cluster name %q: allowed are 1 to %d of a-z, 0-9 and '-'", c.Name, maxName))
@@ -71,16 +85,16 @@ func (c Cluster) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Container is a node of a kind cluster, as the container engine knows it.
+// Container is a node of a kind cluster, as Docker knows it.
 type Container struct {
 	Name    string
 	Running bool
 	Mounts  []string // paths inside the container
 }
 
-// Engine is what this package asks of kind and of the container engine.
-type Engine interface {
-	// Ping returns an error that says what to do where the engine does not answer.
+// Driver is what this package asks of kind and of Docker.
+type Driver interface {
+	// Ping returns an error that says what to do where Docker does not answer.
 	Ping(ctx context.Context) error
 	// Containers lists the nodes of a cluster, running or not.
 	Containers(ctx context.Context, cluster string) ([]Container, error)
@@ -92,14 +106,16 @@ type Engine interface {
 	WaitReady(ctx context.Context, cluster string, nodes int, limit time.Duration) error
 	// Kubeconfig returns the administrator's kubeconfig.
 	Kubeconfig(ctx context.Context, cluster string) (string, error)
+	// Start starts stopped containers; running ones stay as they are.
+	Start(ctx context.Context, containers []string) error
 	// Finish marks the cluster as built to the end, and Finished asks for the mark.
 	Finish(ctx context.Context, cluster string) error
 	Finished(ctx context.Context, cluster string) bool
 }
 
-// Manager does the work on an engine, one run at a time for each cluster.
+// Manager does the work with a driver, one run at a time for each cluster.
 type Manager struct {
-	Engine Engine
+	Driver Driver
 	Log    io.Writer            // progress, line by line
 	Limits func() InotifyLimits // of this host; nil is Inotify
 }
@@ -110,7 +126,7 @@ func (m *Manager) say(format string, a ...any) { fmt.Fprintf(m.Log, format+"\n",
 // YAML) and returns its kubeconfig. A finished, healthy cluster of the same
 // claim and configuration is adopted; anything else of the same claim is
 // rebuilt; a cluster with another claim or none is ErrForeign, and untouched.
-func (m *Manager) Ensure(ctx context.Context, c Cluster, config []byte) (string, error) {
+func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string, error) {
 	if err := c.Validate(); err != nil {
 		return "", err
 	}
@@ -125,7 +141,7 @@ func (m *Manager) Ensure(ctx context.Context, c Cluster, config []byte) (string,
 	defer unlock()
 
 	mark := markPath(c.Claim, config)
-	found, err := m.Engine.Containers(ctx, c.Name)
+	found, err := m.Driver.Containers(ctx, c.Name)
 	if err != nil {
 		return "", err
 	}
@@ -135,7 +151,7 @@ func (m *Manager) Ensure(ctx context.Context, c Cluster, config []byte) (string,
 		return "", m.foreign(c.Name, found)
 	case m.adoptable(ctx, c.Name, found, mark, len(wanted.Nodes)):
 		m.say("cluster %s is there already, built by this stack and healthy", c.Name)
-		return m.Engine.Kubeconfig(ctx, c.Name)
+		return m.Driver.Kubeconfig(ctx, c.Name)
 	case ctx.Err() != nil: // the look at it was cut short: it may be healthy
 		return "", ctx.Err()
 	default:
@@ -165,24 +181,24 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 			err = fmt.Errorf("%w\na likely cause: %s", err, limits)
 		}
 	}()
-	err = m.Engine.Create(ctx, name, config)
+	err = m.Driver.Create(ctx, name, config)
 	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "address already in use") {
 		// kind looks for a free port first and takes it later; another program
 		// was faster. A port of the configuration's own fails again, as it should.
 		m.say("a port was taken in the meantime; trying again")
-		err = m.Engine.Create(ctx, name, config)
+		err = m.Driver.Create(ctx, name, config)
 	}
 	if err != nil {
 		return "", err
 	}
-	err = m.Engine.WaitReady(ctx, name, len(config.Nodes), ReadyTimeout)
+	err = m.Driver.WaitReady(ctx, name, len(config.Nodes), ReadyTimeout)
 	if err == nil {
-		err = m.Engine.Finish(ctx, name)
+		err = m.Driver.Finish(ctx, name)
 	}
 	if err != nil { // nothing half-built stays behind
 		return "", errors.Join(err, m.remove(context.WithoutCancel(ctx), name))
 	}
-	return m.Engine.Kubeconfig(ctx, name)
+	return m.Driver.Kubeconfig(ctx, name)
 }
 
 func (m *Manager) adoptable(ctx context.Context, name string, found []Container, mark string, nodes int) bool {
@@ -194,11 +210,11 @@ func (m *Manager) adoptable(ctx context.Context, name string, found []Container,
 			return false
 		}
 	}
-	return m.Engine.Finished(ctx, name) && m.Engine.WaitReady(ctx, name, nodes, adoptTimeout) == nil
+	return m.Driver.Finished(ctx, name) && m.Driver.WaitReady(ctx, name, nodes, adoptTimeout) == nil
 }
 
 // Kubeconfig returns the kubeconfig of the stack's cluster, which must exist.
-func (m *Manager) Kubeconfig(ctx context.Context, c Cluster) (string, error) {
+func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (string, error) {
 	if err := c.Validate(); err != nil {
 		return "", err
 	}
@@ -207,7 +223,7 @@ func (m *Manager) Kubeconfig(ctx context.Context, c Cluster) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	found, err := m.Engine.Containers(ctx, c.Name)
+	found, err := m.Driver.Containers(ctx, c.Name)
 	switch {
 	case err != nil:
 		return "", err
@@ -216,12 +232,12 @@ func (m *Manager) Kubeconfig(ctx context.Context, c Cluster) (string, error) {
 	case !Owned(found, c.Claim):
 		return "", m.foreign(c.Name, found)
 	}
-	return m.Engine.Kubeconfig(ctx, c.Name)
+	return m.Driver.Kubeconfig(ctx, c.Name)
 }
 
 // Delete removes the stack's cluster, finished or not. A cluster that is gone
 // is no error; one of the same name that the stack did not make stays.
-func (m *Manager) Delete(ctx context.Context, c Cluster) error {
+func (m *Manager) Delete(ctx context.Context, c Identity) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -230,7 +246,7 @@ func (m *Manager) Delete(ctx context.Context, c Cluster) error {
 		return err
 	}
 	defer unlock()
-	found, err := m.Engine.Containers(ctx, c.Name)
+	found, err := m.Driver.Containers(ctx, c.Name)
 	if err != nil {
 		return err
 	}
@@ -246,16 +262,16 @@ func (m *Manager) Delete(ctx context.Context, c Cluster) error {
 
 // remove deletes a cluster and proves that it is gone.
 func (m *Manager) remove(ctx context.Context, name string) error {
-	err := m.Engine.Delete(ctx, name)
+	err := m.Driver.Delete(ctx, name)
 	if err != nil && ctx.Err() == nil {
 		// Docker on a busy machine gives up waiting for a container that does end.
 		m.say("trying again: %v", err)
-		err = m.Engine.Delete(ctx, name)
+		err = m.Driver.Delete(ctx, name)
 	}
 	if err != nil {
 		return err
 	}
-	left, err := m.Engine.Containers(ctx, name)
+	left, err := m.Driver.Containers(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -266,7 +282,7 @@ func (m *Manager) remove(ctx context.Context, name string) error {
 }
 
 func (m *Manager) start(ctx context.Context, name string) (unlock func(), err error) {
-	if err := m.Engine.Ping(ctx); err != nil {
+	if err := m.Driver.Ping(ctx); err != nil {
 		return nil, err
 	}
 	return lock(ctx, name, func() {

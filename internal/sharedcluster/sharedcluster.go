@@ -24,9 +24,20 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"k8sbootcamp/internal/kubeclient"
 )
 
-// Environment variables of `go tool sharedcluster`.
+// Tool is the name of the tool (`go tool sharedcluster`) that Pulumi's commands
+// run, and its verbs.
+const (
+	Tool           = "sharedcluster"
+	VerbClaim      = "claim"      // prove that names are free or the stack's, print the claim
+	VerbRelease    = "release"    // delete what has the claim
+	VerbKubeconfig = "kubeconfig" // print a kubeconfig of an account
+)
+
+// Environment variables of the tool.
 const (
 	EnvKubeconfig = "BOOTCAMP_KUBECONFIG" // a file; empty is kubectl's own rule
 	EnvContext    = "BOOTCAMP_CONTEXT"
@@ -88,37 +99,18 @@ type Access struct {
 	Context    string // never empty: the current context is whatever was used last
 }
 
-// config loads the context's client configuration, or says which contexts there
-// are. It does not talk to the cluster.
-func (a Access) config() (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	where := "$KUBECONFIG or ~/.kube/config"
-	if a.Kubeconfig != "" {
-		rules.ExplicitPath, where = a.Kubeconfig, a.Kubeconfig
+// Config is the context's client configuration. It does not talk to the cluster.
+func (a Access) Config() (*rest.Config, error) {
+	config, err := kubeclient.FromFile(a.Kubeconfig, a.Context)
+	if err == nil {
+		config.Timeout = requestTimeout
 	}
-	raw, err := rules.Load()
-	if err != nil {
-		return nil, fmt.Errorf("the kubeconfig (%s): %w", where, err)
-	}
-	if _, ok := raw.Contexts[a.Context]; !ok {
-		names := make([]string, 0, len(raw.Contexts))
-		for n := range raw.Contexts {
-			names = append(names, n)
-		}
-		return nil, fmt.Errorf("the kubeconfig (%s) has no context %q; its contexts are: %s", where, a.Context, strings.Join(names, ", "))
-	}
-	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, a.Context, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("context %q of the kubeconfig (%s): %w", a.Context, where, err)
-	}
-	config.Timeout = requestTimeout
-	config.WarningHandler = rest.NoWarnings{}
-	return config, nil
+	return config, err
 }
 
 // Check tells whether the kubeconfig and the context can be used at all.
 func (a Access) Check() error {
-	_, err := a.config()
+	_, err := a.Config()
 	return err
 }
 
@@ -132,7 +124,7 @@ type Client struct {
 
 // Connect makes a client; progress goes to log.
 func Connect(a Access, log io.Writer) (*Client, error) {
-	config, err := a.config()
+	config, err := a.Config()
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +161,7 @@ func (c *Client) There(ctx context.Context, objects []Object) error {
 	for _, o := range objects {
 		live, err := c.get(ctx, o)
 		if err == nil && live == nil {
-			err = fmt.Errorf("%s/%s is missing; the class's own stack makes it: `pulumi up` a stack with role=platform on this cluster first", o.Resource, o.Name)
+			err = fmt.Errorf("%s/%s is missing; the class's own stack makes it: `pulumi up` a stack with mode=shared-platform on this cluster first", o.Resource, o.Name)
 		}
 		errs = append(errs, err)
 	}

@@ -1,0 +1,109 @@
+package stack
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/shirou/gopsutil/v4/process"
+
+	"k8sbootcamp/cmd/class/internal/workspace"
+)
+
+// Lock is a lock of Pulumi's file backend on one stack.
+type Lock struct {
+	File      string    `json:"-"`
+	PID       int32     `json:"pid"`
+	User      string    `json:"username"`
+	Host      string    `json:"hostname"`
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// Held is the error of a stack that another run works on.
+type Held struct {
+	Stack string
+	Lock  Lock
+}
+
+func (e *Held) Error() string {
+	return fmt.Sprintf("stack %s is locked by process %d of %s on host %s since %s; wait for it to end, or, if it is gone, run `pulumi cancel --stack %s`",
+		e.Stack, e.Lock.PID, e.Lock.User, e.Lock.Host, e.Lock.Timestamp.Local().Format(time.DateTime), e.Stack)
+}
+
+// Unlock removes the stack's locks whose process is gone from this host, and
+// returns them. A lock of a living process, or of another host, is *Held. Where
+// the state is no folder there is nothing to do.
+func (s *Stack) Unlock() ([]Lock, error) {
+	if s.project.StateDir == "" {
+		return nil, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("this host's name: %w", err)
+	}
+	return clearLocks(lockDir(s.project.StateDir, workspace.ProjectName, s.Name), s.Name, host, alive)
+}
+
+func lockDir(stateDir, project, stack string) string {
+	return filepath.Join(stateDir, ".pulumi", "locks", "organization", project, stack)
+}
+
+func clearLocks(dir, stack, host string, alive func(Lock) bool) ([]Lock, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var cleared []Lock
+	for _, entry := range entries {
+		file := filepath.Join(dir, entry.Name())
+		if entry.IsDir() || filepath.Ext(file) != ".json" {
+			continue
+		}
+		b, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // its run has just ended
+		}
+		if err != nil {
+			return cleared, err
+		}
+		l := Lock{File: file}
+		if err := json.Unmarshal(b, &l); err != nil {
+			return cleared, fmt.Errorf("the lock %s of stack %s cannot be read: %w; if no other run is at work on the stack, remove it with `pulumi cancel --stack %s`", file, stack, err, stack)
+		}
+		if l.Host != host || alive(l) {
+			return cleared, &Held{stack, l}
+		}
+		for _, f := range []string{file, file + ".attrs"} {
+			if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return cleared, err
+			}
+		}
+		cleared = append(cleared, l)
+	}
+	return cleared, nil
+}
+
+// alive tells whether the process that took the lock still runs. A process of
+// the same id that began after the lock was taken is another one.
+func alive(l Lock) bool {
+	p, err := process.NewProcess(l.PID)
+	if err != nil {
+		return !errors.Is(err, process.ErrorProcessNotRunning)
+	}
+	if status, err := p.Status(); err == nil && slices.Contains(status, process.Zombie) {
+		return false
+	}
+	if began, err := p.CreateTime(); err == nil {
+		const clock = 5 * time.Second // what a start time is off by
+		return time.UnixMilli(began).Before(l.Timestamp.Add(clock))
+	}
+	return true
+}

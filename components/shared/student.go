@@ -1,0 +1,214 @@
+package shared
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pulumi/pulumi-command/sdk/go/command/local"
+	discoveryv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/discovery/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	networkingv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/networking/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"k8sbootcamp/components/kube"
+	"k8sbootcamp/components/rbac"
+	"k8sbootcamp/components/tool"
+	"k8sbootcamp/internal/sharedcluster"
+)
+
+// StudentType is the type token of a student's part of a shared cluster.
+const StudentType = "bootcamp:cluster:Tenant" // as stacks in use have it
+
+// StudentAccount is the ServiceAccount that a student works as.
+const StudentAccount = "student"
+
+// StudentArgs describe a student's part of a shared cluster.
+type StudentArgs struct {
+	Quota Quota
+	// TokenLifetime of the student's kubeconfig; the cluster may shorten it.
+	TokenLifetime time.Duration
+	// Prometheus's account, where the student has one: it reads nodes and the API
+	// server's metrics through the class's roles.
+	PrometheusAccount string
+	// NodeExporterPort is where Prometheus finds the class's node-exporter, on
+	// every node.
+	NodeExporterPort int
+}
+
+// Validate reports every argument that cannot be used.
+func (a *StudentArgs) Validate() error {
+	err := a.Quota.Validate()
+	if a.TokenLifetime < 10*time.Minute {
+		err = errors.Join(err, fmt.Errorf("token lifetime %s: Kubernetes takes 10m and more", a.TokenLifetime))
+	}
+	return err
+}
+
+// Student is a student's part of a shared cluster.
+type Student struct {
+	pulumi.ResourceState
+
+	Kubeconfig pulumi.StringOutput `pulumi:"kubeconfig"` // secret; the student's, with the namespace preset
+}
+
+// StudentOwned are a student's objects outside their namespace.
+func StudentOwned(namespace string) []sharedcluster.Object {
+	return []sharedcluster.Object{
+		{Resource: "clusterrolebindings", Name: namespace + "-nodes"},
+		{Resource: "clusterrolebindings", Name: namespace + "-metrics"},
+	}
+}
+
+// NewStudent registers what keeps a student in their own namespace, and their
+// way into it.
+func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, opts ...pulumi.ResourceOption) (*Student, error) {
+	if on == nil || args == nil {
+		return nil, errors.New("shared.NewStudent: cluster or args are nil")
+	}
+	if err := args.Validate(); err != nil {
+		return nil, fmt.Errorf("shared.NewStudent %s: %w", name, err)
+	}
+	t := &Student{}
+	if err := ctx.RegisterComponentResource(StudentType, name, t, opts...); err != nil {
+		return nil, err
+	}
+	inside := append(on.Options(), pulumi.Parent(t))
+	if err := newLimits(ctx, on, args.Quota, t); err != nil {
+		return nil, err
+	}
+	if err := newNetworkPolicy(ctx, on, args.NodeExporterPort, t, inside); err != nil {
+		return nil, err
+	}
+	student, err := rbac.New(ctx, StudentAccount, &rbac.Args{
+		Namespace: on.Namespace, Name: StudentAccount, Rules: studentRules(on.Namespace, args), NamespaceOnly: true,
+	}, inside...)
+	if err != nil {
+		return nil, err
+	}
+	readers := []string{StudentAccount}
+	if args.PrometheusAccount != "" {
+		readers = append(readers, args.PrometheusAccount)
+		metrics := on.Namespace + "-metrics"
+		if err := rbac.BindClusterRole(ctx, metrics, on.WideMeta(metrics), roleMetrics, on.Namespace, readers[1:], on.WideOptions(t)...); err != nil {
+			return nil, err
+		}
+	}
+	nodes := on.Namespace + "-nodes"
+	if err := rbac.BindClusterRole(ctx, nodes, on.WideMeta(nodes), roleNodes, on.Namespace, readers, on.WideOptions(t)...); err != nil {
+		return nil, err
+	}
+
+	env := accessEnv(on.access)
+	env[sharedcluster.EnvNamespace] = pulumi.String(on.Namespace)
+	env[sharedcluster.EnvAccount] = student.Name
+	env[sharedcluster.EnvLifetime] = pulumi.String(args.TokenLifetime.String())
+	token, err := local.NewCommand(ctx, name+"-kubeconfig", &local.CommandArgs{
+		Interpreter:            tool.Interpreter(sharedcluster.Tool),
+		Create:                 pulumi.String(sharedcluster.VerbKubeconfig),
+		Environment:            env,
+		Logging:                local.LoggingStderr,
+		AddPreviousOutputInEnv: pulumi.Bool(false),
+		Triggers:               pulumi.Array{student.UID}, // a token is good for one account alone
+	}, pulumi.Parent(t), tool.Timeouts("2m"), pulumi.AdditionalSecretOutputs([]string{"stdout"}))
+	if err != nil {
+		return nil, err
+	}
+	t.Kubeconfig = pulumi.ToSecret(token.Stdout).(pulumi.StringOutput)
+	return t, ctx.RegisterResourceOutputs(t, pulumi.Map{"kubeconfig": t.Kubeconfig})
+}
+
+// studentRules are the course's commands: its kinds to work with, the rest of
+// `kubectl get all` to look at, logs, port-forward and the Service proxy.
+func studentRules(namespace string, args *StudentArgs) []rbac.Rule {
+	work := append([]rbac.Verb{rbac.Create, rbac.Update, rbac.Patch, rbac.Delete}, rbac.Read...)
+	rules := []rbac.Rule{
+		{APIGroups: []string{""}, Resources: []string{"pods", "services", "configmaps", "serviceaccounts"}, Verbs: work},
+		{APIGroups: []string{"apps"}, Resources: []string{"deployments", "daemonsets"}, Verbs: work},
+		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []rbac.Verb{rbac.Get, rbac.Update, rbac.Patch}},
+		{APIGroups: []string{"apps"}, Resources: []string{"replicasets", "statefulsets"}, Verbs: rbac.Read},
+		{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: rbac.Read},
+		{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: rbac.Read},
+		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: rbac.Read},
+		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"networkpolicies"}, Verbs: rbac.Read},
+		{APIGroups: []string{"rbac.authorization.k8s.io"}, Resources: []string{"roles", "rolebindings"}, Verbs: rbac.Read},
+		{APIGroups: []string{""}, Resources: []string{"endpoints", "events", "replicationcontrollers", "resourcequotas", "limitranges"}, Verbs: rbac.Read},
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{namespace}, Verbs: []rbac.Verb{rbac.Get}},
+		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []rbac.Verb{rbac.Get}},
+		{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []rbac.Verb{rbac.Get, rbac.Create}},
+		{APIGroups: []string{""}, Resources: []string{"services/proxy"}, Verbs: []rbac.Verb{rbac.Get}},
+	}
+	if args.PrometheusAccount != "" { // to see with its own eyes what that account may do
+		rules = append(rules, rbac.Rule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"},
+			ResourceNames: []string{args.PrometheusAccount}, Verbs: []rbac.Verb{rbac.Create}})
+	}
+	return rules
+}
+
+// newNetworkPolicy lets in and out what the course needs and nothing else:
+// nobody from another student's namespace gets in. kube-system may, since a
+// hosted API server reaches pods through its agents there. A network plugin
+// that knows no policies ignores it.
+func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, parent pulumi.Resource, opts []pulumi.ResourceOption) error {
+	api, err := discoveryv1.GetEndpointSlice(ctx, "kubernetes", pulumi.ID("default/kubernetes"), nil,
+		pulumi.Parent(parent), pulumi.Provider(on.Provider))
+	if err != nil {
+		return err
+	}
+	apiServer := api.Endpoints.ApplyT(func(endpoints []discoveryv1.Endpoint) ([]networkingv1.NetworkPolicyPeer, error) {
+		var peers []networkingv1.NetworkPolicyPeer
+		for _, e := range endpoints {
+			for _, address := range e.Addresses {
+				peers = append(peers, networkingv1.NetworkPolicyPeer{IpBlock: &networkingv1.IPBlock{Cidr: hostCIDR(address)}})
+			}
+		}
+		if len(peers) == 0 { // a rule without peers is for everybody
+			return nil, errors.New("EndpointSlice default/kubernetes has no addresses, so the NetworkPolicy cannot name the API server")
+		}
+		return peers, nil
+	}).(networkingv1.NetworkPolicyPeerArrayOutput)
+
+	namespace := func(name string) *networkingv1.NetworkPolicyPeerArgs {
+		return &networkingv1.NetworkPolicyPeerArgs{NamespaceSelector: &metav1.LabelSelectorArgs{
+			MatchLabels: pulumi.StringMap{"kubernetes.io/metadata.name": pulumi.String(name)},
+		}}
+	}
+	own := &networkingv1.NetworkPolicyPeerArgs{PodSelector: &metav1.LabelSelectorArgs{}}
+	port := func(protocol string, number int) *networkingv1.NetworkPolicyPortArgs {
+		return &networkingv1.NetworkPolicyPortArgs{Protocol: pulumi.String(protocol), Port: pulumi.Int(number)}
+	}
+	_, err = networkingv1.NewNetworkPolicy(ctx, on.Namespace, &networkingv1.NetworkPolicyArgs{
+		Metadata: kube.Meta(on.Namespace, "bootcamp", "bootcamp"),
+		Spec: &networkingv1.NetworkPolicySpecArgs{
+			PodSelector: &metav1.LabelSelectorArgs{},
+			PolicyTypes: pulumi.ToStringArray([]string{"Ingress", "Egress"}),
+			Ingress: networkingv1.NetworkPolicyIngressRuleArray{
+				&networkingv1.NetworkPolicyIngressRuleArgs{From: networkingv1.NetworkPolicyPeerArray{
+					own, namespace(PlatformNamespace), namespace("kube-system"),
+				}},
+				&networkingv1.NetworkPolicyIngressRuleArgs{From: apiServer},
+			},
+			Egress: networkingv1.NetworkPolicyEgressRuleArray{
+				&networkingv1.NetworkPolicyEgressRuleArgs{To: networkingv1.NetworkPolicyPeerArray{own, namespace(PlatformNamespace)}},
+				&networkingv1.NetworkPolicyEgressRuleArgs{ // DNS
+					To:    networkingv1.NetworkPolicyPeerArray{namespace("kube-system")},
+					Ports: networkingv1.NetworkPolicyPortArray{port("UDP", 53), port("TCP", 53)},
+				},
+				&networkingv1.NetworkPolicyEgressRuleArgs{To: apiServer},
+				&networkingv1.NetworkPolicyEgressRuleArgs{ // node-exporter, at the nodes' own addresses
+					Ports: networkingv1.NetworkPolicyPortArray{port("TCP", nodeExporterPort)},
+				},
+			},
+		},
+	}, opts...)
+	return err
+}
+
+func hostCIDR(address string) string {
+	for _, c := range address {
+		if c == ':' {
+			return address + "/128"
+		}
+	}
+	return address + "/32"
+}

@@ -1,0 +1,65 @@
+// Package kubeclient makes client configurations for Kubernetes, one way for all
+// who ask a cluster anything.
+package kubeclient
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Timeout is how long a cluster may take to answer one request.
+const Timeout = 15 * time.Second
+
+// FromBytes returns the client configuration of a context of a kubeconfig (YAML);
+// an empty context is the kubeconfig's current one. It does not talk to the
+// cluster.
+func FromBytes(kubeconfig []byte, context string) (*rest.Config, error) {
+	raw, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("the kubeconfig: %w", err)
+	}
+	return of(raw, context)
+}
+
+// FromFile returns the client configuration of a context of a kubeconfig's file;
+// an empty path is kubectl's own rule ($KUBECONFIG, then ~/.kube/config). The
+// context must be named: the current one is whatever was used last. The error
+// names the contexts that there are. It does not talk to the cluster.
+func FromFile(path, context string) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	where := "$KUBECONFIG or ~/.kube/config"
+	if path != "" {
+		rules.ExplicitPath, where = path, path
+	}
+	raw, err := rules.Load()
+	if err != nil {
+		return nil, fmt.Errorf("the kubeconfig (%s): %w", where, err)
+	}
+	if _, ok := raw.Contexts[context]; !ok {
+		return nil, fmt.Errorf("the kubeconfig (%s) has no context %q; its contexts are: %s",
+			where, context, strings.Join(slices.Sorted(maps.Keys(raw.Contexts)), ", "))
+	}
+	config, err := of(raw, context)
+	if err != nil {
+		return nil, fmt.Errorf("context %q of the kubeconfig (%s): %w", context, where, err)
+	}
+	return config, nil
+}
+
+func of(raw *clientcmdapi.Config, context string) (*rest.Config, error) {
+	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.Timeout = Timeout
+	config.WarningHandler = rest.NoWarnings{}
+	config.QPS, config.Burst = 50, 100
+	return config, nil
+}
