@@ -23,6 +23,7 @@ import (
 
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/kubeclient"
+	"k8sbootcamp/internal/printable"
 )
 
 // Limits of one question.
@@ -96,7 +97,7 @@ func Run(ctx context.Context, o Options) []Result {
 		detail, err := q.ask(ctx)
 		r := Result{Question: q.text, OK: err == nil, Detail: detail, Took: time.Since(start)}
 		if err != nil {
-			r.Detail = err.Error()
+			r.Detail = printable.Text(kubeclient.Explain(err).Error())
 		}
 		out = append(out, r)
 	}
@@ -145,10 +146,13 @@ func (c *checker) deployment(ctx context.Context) (string, error) {
 		want = *d.Spec.Replicas
 	}
 	seen := fmt.Sprintf("%d of %d", d.Status.AvailableReplicas, want)
-	if d.Status.AvailableReplicas != want || d.Status.ObservedGeneration < d.Generation {
-		return "", errors.New(seen + " are available")
+	if d.Status.AvailableReplicas == want && d.Status.ObservedGeneration >= d.Generation {
+		return seen, nil
 	}
-	return seen, nil
+	if found, err := troubles(ctx, c.client, c.Namespace, course.App); err == nil && len(found) > 0 {
+		return "", fmt.Errorf("%s pods are available; %s", seen, found[0])
+	}
+	return "", fmt.Errorf("%s pods are available", seen)
 }
 
 // replicas is how many pods the app is meant to have.
@@ -181,7 +185,7 @@ func (c *checker) answers(ctx context.Context) (string, error) {
 		return "", err
 	}
 	first, _, _ := strings.Cut(string(body), "\n")
-	return fmt.Sprintf("%d bytes: %.40s", len(body), first), nil
+	return fmt.Sprintf("%d bytes: %s", len(body), printable.Line(first, 40)), nil
 }
 
 func (c *checker) comesBack(ctx context.Context) (string, error) {
@@ -337,11 +341,13 @@ func (c *checker) account(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if review.Status.Allowed != want {
-			return "", fmt.Errorf("may %s pods: %t, expected %t", verb, review.Status.Allowed, want)
+			return "", fmt.Errorf("the account prometheus may %s pods: %s; expected: %s", verb, yesNo[review.Status.Allowed], yesNo[want])
 		}
 	}
 	return "list yes, delete no", nil
 }
+
+var yesNo = map[bool]string{true: "yes", false: "no"}
 
 // settle asks again until there is no error, for settleTimeout at most, and
 // returns the last error.

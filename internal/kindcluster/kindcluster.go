@@ -58,7 +58,7 @@ const markRoot = "/kind/bootcamp"
 
 // ErrForeign is returned where the cluster's name is taken by a cluster that
 // another stack, or somebody by hand, made.
-var ErrForeign = errors.New("not made by this stack")
+var ErrForeign = errors.New("belongs to another stack")
 
 // NewClaim returns a fresh claim: 128 random bits in hex, a stack's own mark.
 func NewClaim() string {
@@ -116,11 +116,15 @@ type Driver interface {
 // Manager does the work with a driver, one run at a time for each cluster.
 type Manager struct {
 	Driver Driver
-	Log    io.Writer            // progress, line by line
+	Log    io.Writer            // progress, line by line; nil is none
 	Limits func() InotifyLimits // of this host; nil is Inotify
 }
 
-func (m *Manager) say(format string, a ...any) { fmt.Fprintf(m.Log, format+"\n", a...) }
+func (m *Manager) say(format string, a ...any) {
+	if m.Log != nil {
+		fmt.Fprintf(m.Log, format+"\n", a...)
+	}
+}
 
 // Ensure makes the cluster exist with the configuration (kind's v1alpha4, in
 // YAML) and returns its kubeconfig. A finished, healthy cluster of the same
@@ -148,7 +152,7 @@ func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string
 	switch {
 	case len(found) == 0:
 	case !Owned(found, c.Claim):
-		return "", m.foreign(c.Name, found)
+		return "", Foreign(c.Name, found)
 	case m.adoptable(ctx, c.Name, found, mark, len(wanted.Nodes)):
 		m.say("cluster %s is there already, built by this stack and healthy", c.Name)
 		return m.Driver.Kubeconfig(ctx, c.Name)
@@ -230,7 +234,7 @@ func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (string, error) {
 	case len(found) == 0:
 		return "", fmt.Errorf("cluster %s is gone; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name)
 	case !Owned(found, c.Claim):
-		return "", m.foreign(c.Name, found)
+		return "", Foreign(c.Name, found)
 	}
 	return m.Driver.Kubeconfig(ctx, c.Name)
 }
@@ -254,7 +258,7 @@ func (m *Manager) Delete(ctx context.Context, c Identity) error {
 		return nil
 	}
 	if !Owned(found, c.Claim) {
-		m.say("cluster %s is another's (%s); it stays", c.Name, names(found))
+		m.say("cluster %s (%s) belongs to another stack; left alone", c.Name, strings.Join(Names(found), " "))
 		return nil
 	}
 	return m.remove(ctx, c.Name)
@@ -276,7 +280,8 @@ func (m *Manager) remove(ctx context.Context, name string) error {
 		return err
 	}
 	if len(left) > 0 {
-		return fmt.Errorf("cluster %s: these containers could not be removed: %s; try `docker rm -f %s`", name, names(left), names(left))
+		all := strings.Join(Names(left), " ")
+		return fmt.Errorf("cluster %s: these containers could not be removed: %s; try `docker rm -f %s`", name, all, all)
 	}
 	return nil
 }
@@ -290,18 +295,21 @@ func (m *Manager) start(ctx context.Context, name string) (unlock func(), err er
 	})
 }
 
-func (m *Manager) foreign(name string, found []Container) error {
-	return fmt.Errorf("a kind cluster named %q exists (%s), %w; it was left untouched. "+
-		"Use another stack name, or remove that cluster with `go tool kind delete cluster --name %s`",
-		name, names(found), ErrForeign, name)
+// Foreign is the error of a cluster's name that another's cluster has. It is
+// ErrForeign.
+func Foreign(name string, found []Container) error {
+	return fmt.Errorf("the kind cluster %s (%s) %w; left alone. "+
+		"Use another stack name, or, if nobody needs that cluster, remove it: `go tool kind delete cluster --name %s`",
+		name, strings.Join(Names(found), " "), ErrForeign, name)
 }
 
-func names(found []Container) string {
+// Names are those of the containers.
+func Names(found []Container) []string {
 	out := make([]string, len(found))
 	for i, f := range found {
 		out[i] = f.Name
 	}
-	return strings.Join(out, " ")
+	return out
 }
 
 func claimPath(claim string) string { return path.Join(markRoot, claim) }

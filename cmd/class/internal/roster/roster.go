@@ -14,8 +14,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"k8sbootcamp/components/settings"
 	"k8sbootcamp/cmd/class/internal/config"
+	"k8sbootcamp/components/settings"
 	"k8sbootcamp/internal/kindcluster"
 )
 

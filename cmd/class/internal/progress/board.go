@@ -13,7 +13,12 @@ import (
 	"github.com/mattn/go-runewidth"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"k8sbootcamp/internal/printable"
 )
+
+// longest is how much of one message is shown, in characters.
+const longest = 400
 
 // Board is where all stacks' lines are.
 type Board struct {
@@ -42,7 +47,7 @@ func New(out io.Writer, live bool, names []string) *Board {
 	return b
 }
 
-// bar adds a line of text that is written anew at every refresh.
+// bar adds a line of text that is written again at every refresh.
 func (b *Board) bar(priority int, text func() string) *mpb.Bar {
 	return b.live.New(1, mpb.NopStyle(), mpb.BarPriority(priority), mpb.BarFillerTrim(), mpb.PrependDecorators(
 		decor.Any(func(s decor.Statistics) string {
@@ -60,7 +65,7 @@ func (b *Board) totals() string {
 	if waiting := b.total - b.done - b.failed - b.running; waiting > 0 {
 		s += fmt.Sprintf(", %d waiting for their turn", waiting)
 	}
-	return s + "  " + elapsed(time.Since(b.began))
+	return s + "  " + elapsed(b.began)
 }
 
 // Close takes the live lines away, once all stacks' have ended.
@@ -73,13 +78,10 @@ func (b *Board) Close() {
 	}
 }
 
-// Say prints a line that stays, about no stack in particular.
-func (b *Board) Say(format string, a ...any) { b.print(fmt.Sprintf(format, a...)) }
-
 func (b *Board) print(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	line = strings.TrimRight(line, "\n") + "\n"
+	line += "\n"
 	if b.live != nil {
 		if _, err := b.live.Write([]byte(line)); err == nil {
 			return
@@ -90,7 +92,7 @@ func (b *Board) print(line string) {
 
 // Start begins the line of a stack.
 func (b *Board) Start(name string) *Line {
-	l := &Line{board: b, name: name, began: time.Now()}
+	l := &Line{board: b, name: name, began: time.Now(), said: map[string]int{}}
 	b.mu.Lock()
 	b.running++
 	place := b.done + b.failed + b.running
@@ -101,7 +103,8 @@ func (b *Board) Start(name string) *Line {
 	return l
 }
 
-// Line is the line of one stack. Its methods may be called at any time.
+// Line is the line of one stack. Its methods may be called at any time; what they
+// are given is made printable here.
 type Line struct {
 	board *Board
 	name  string
@@ -111,6 +114,8 @@ type Line struct {
 	mu     sync.Mutex
 	phase  string
 	detail string
+	said   map[string]int // warnings, by what they say, and how often
+	events tracker
 }
 
 // Phase says what the stack does now, in a few words.
@@ -131,18 +136,23 @@ func (l *Line) Phase(phase string) {
 func (l *Line) Detail(detail string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.detail = detail
+	l.detail = printable.Line(detail, longest)
 }
 
-// Say prints a line about the stack that stays.
+// Say prints lines about the stack that stay.
 func (l *Line) Say(text string) {
 	for line := range strings.Lines(strings.TrimSpace(text)) {
-		l.board.print(l.prefix() + strings.TrimRight(line, "\n"))
+		l.board.print(l.prefix() + printable.Line(line, longest))
 	}
 }
 
 // End ends the line with a word that stays.
 func (l *Line) End(ok bool, word string) {
+	for text, n := range l.said {
+		if n > 1 {
+			l.Say(fmt.Sprintf("warning, %d times: %s", n, text))
+		}
+	}
 	l.board.mu.Lock()
 	l.board.running--
 	if ok {
@@ -152,7 +162,7 @@ func (l *Line) End(ok bool, word string) {
 	}
 	l.board.mu.Unlock()
 	// In this order: what is written appears with the refresh that drops the bar.
-	l.board.print(l.prefix() + word + " (" + elapsed(time.Since(l.began)) + ")")
+	l.board.print(l.prefix() + printable.Line(word, longest) + " (" + elapsed(l.began) + ")")
 	if l.bar != nil {
 		l.bar.Abort(true)
 	}
@@ -163,11 +173,11 @@ func (l *Line) prefix() string { return "[" + l.name + "] " }
 func (l *Line) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := fmt.Sprintf("%s  %6s  %s", runewidth.FillRight(l.name, l.board.width), elapsed(time.Since(l.began)), l.phase)
+	s := fmt.Sprintf("%s  %6s  %s", runewidth.FillRight(l.name, l.board.width), elapsed(l.began), l.phase)
 	if l.detail != "" {
 		s += ": " + l.detail
 	}
 	return s
 }
 
-func elapsed(d time.Duration) string { return d.Round(time.Second).String() }
+func elapsed(since time.Time) string { return time.Since(since).Round(time.Second).String() }

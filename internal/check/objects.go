@@ -1,11 +1,8 @@
-// Package status tells how a lab is, from its state, its containers and its
-// cluster.
-package status
+package check
 
 import (
 	"context"
 	"fmt"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -21,30 +18,19 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
-	"k8sbootcamp/cmd/class/internal/stack"
+	"k8sbootcamp/internal/kubeclient"
 )
 
-// NotMade is the cluster's word of a stack that does not exist.
-const NotMade = "not made"
-
-// answerTimeout is how long a cluster may take to answer one question.
-const answerTimeout = 10 * time.Second
-
-// Status is how one lab is.
-type Status struct {
-	Made       bool          `json:"made"`               // the stack exists
-	Cluster    string        `json:"cluster"`            // in words
-	Ready      int           `json:"ready"`              // objects that are there and ready
-	Total      int           `json:"total"`              // objects of the state
-	NotReady   []string      `json:"notReady,omitempty"` // the others, with the reason
-	AppURL     string        `json:"appURL,omitempty"`
-	LastChange *stack.Change `json:"lastChange,omitempty"`
-	Problem    string        `json:"problem,omitempty"` // why the objects could not be asked
+// Object is a Kubernetes object that should be there.
+type Object struct {
+	URN                               string // Pulumi's name for it
+	APIVersion, Kind, Namespace, Name string
 }
 
-// Objects asks the cluster for objects and counts those that are ready.
-func Objects(ctx context.Context, config *rest.Config, objects []stack.Object) (ready int, not []string, err error) {
-	err = ask(ctx, config, objects, func(o stack.Object, why string) {
+// Ready asks a cluster for objects: how many are ready, and which are not, with the
+// reason.
+func Ready(ctx context.Context, config *rest.Config, objects []Object) (ready int, not []string, err error) {
+	err = ask(ctx, config, objects, func(o Object, why string) {
 		if why == "" {
 			ready++
 			return
@@ -54,9 +40,9 @@ func Objects(ctx context.Context, config *rest.Config, objects []stack.Object) (
 	return ready, not, err
 }
 
-// Missing asks the cluster for objects and returns those that are not there.
-func Missing(ctx context.Context, config *rest.Config, objects []stack.Object) (missing []stack.Object, err error) {
-	err = ask(ctx, config, objects, func(o stack.Object, why string) {
+// Missing asks a cluster for objects and returns those that are not there.
+func Missing(ctx context.Context, config *rest.Config, objects []Object) (missing []Object, err error) {
+	err = ask(ctx, config, objects, func(o Object, why string) {
 		if why == gone {
 			missing = append(missing, o)
 		}
@@ -68,10 +54,7 @@ func Missing(ctx context.Context, config *rest.Config, objects []stack.Object) (
 const gone = "it is gone"
 
 // ask tells of each object why it is not ready, or "".
-func ask(ctx context.Context, config *rest.Config, objects []stack.Object, tell func(o stack.Object, why string)) error {
-	config = rest.CopyConfig(config)
-	config.Timeout = answerTimeout
-	config.QPS, config.Burst = 50, 100
+func ask(ctx context.Context, config *rest.Config, objects []Object, tell func(o Object, why string)) error {
 	finder, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return err
@@ -81,13 +64,13 @@ func ask(ctx context.Context, config *rest.Config, objects []stack.Object, tell 
 		return err
 	}
 	if _, err := finder.ServerVersion(); err != nil {
-		return fmt.Errorf("the cluster does not answer: %w", err)
+		return kubeclient.Explain(err)
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(finder))
 	for _, o := range objects {
 		why, err := why(ctx, client, mapper, o)
 		if err != nil {
-			return err
+			return kubeclient.Explain(err)
 		}
 		tell(o, why)
 	}
@@ -95,7 +78,7 @@ func ask(ctx context.Context, config *rest.Config, objects []stack.Object, tell 
 }
 
 // why is the reason that an object is not ready, or empty.
-func why(ctx context.Context, client dynamic.Interface, mapper meta.RESTMapper, o stack.Object) (string, error) {
+func why(ctx context.Context, client dynamic.Interface, mapper meta.RESTMapper, o Object) (string, error) {
 	kind := schema.FromAPIVersionAndKind(o.APIVersion, o.Kind)
 	mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if meta.IsNoMatchError(err) {
@@ -118,11 +101,11 @@ func why(ctx context.Context, client dynamic.Interface, mapper meta.RESTMapper, 
 	case err != nil:
 		return "", err
 	}
-	return NotReady(object)
+	return notReady(object)
 }
 
-// NotReady is the reason that an object of the cluster is not ready, or empty.
-func NotReady(object *unstructured.Unstructured) (string, error) {
+// notReady is the reason that an object of the cluster is not ready, or empty.
+func notReady(object *unstructured.Unstructured) (string, error) {
 	var want, have int32
 	var seen int64
 	switch object.GetKind() {
