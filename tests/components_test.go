@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -9,18 +8,18 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"sigs.k8s.io/kind/pkg/apis/config/defaults"
 
-	"k8sbootcamp/components/cluster"
 	"k8sbootcamp/components/echo"
-	"k8sbootcamp/components/editions"
+	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/monitoring"
 	"k8sbootcamp/components/rbac"
+	"k8sbootcamp/components/shared"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // A made component: constructors differ in their types alone.
-func newKind(a *cluster.KindArgs) pulumi.RunFunc {
-	return func(ctx *pulumi.Context) error { _, err := cluster.NewKind(ctx, "c", a); return err }
+func newKind(a *kind.Args) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { _, err := kind.New(ctx, "c", a); return err }
 }
 
 func newEcho(a *echo.Args) pulumi.RunFunc {
@@ -31,12 +30,28 @@ func newMonitoring(a *monitoring.Args) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error { _, err := monitoring.New(ctx, "c", a); return err }
 }
 
+func newPlace(a *shared.PlaceArgs) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { _, err := shared.NewPlace(ctx, "c", a); return err }
+}
+
+// On no place there is nothing to register; the arguments are looked at first.
+func newStudent(a *shared.StudentArgs) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { _, err := shared.NewStudent(ctx, "c", &shared.Place{}, a); return err }
+}
+
+func newPlatform(a *shared.PlatformArgs) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error {
+		_, err := shared.NewPlatform(ctx, "c", &shared.Place{}, a)
+		return err
+	}
+}
+
 func newAccount(a *rbac.Args) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error { _, err := rbac.New(ctx, "c", a); return err }
 }
 
-func goodKind() *cluster.KindArgs {
-	return &cluster.KindArgs{Name: "bootcamp-dev", Workers: 1, NodeImage: "node:1", NodePort: 30080, HostPort: 8080}
+func goodKind() *kind.Args {
+	return &kind.Args{Name: "bootcamp-dev", Workers: 1, NodeImage: "node:1", NodePort: 30080, HostPort: 8080}
 }
 
 func goodEcho() *echo.Args {
@@ -56,6 +71,17 @@ func goodAccount() *rbac.Args {
 	}}
 }
 
+func goodPlace() *shared.PlaceArgs {
+	return &shared.PlaceArgs{
+		Access:    sharedcluster.Access{Kubeconfig: "testdata/kubeconfig.yaml", Context: "class"},
+		Namespace: "bootcamp-alice", Enforce: shared.Baseline, Warn: shared.Restricted,
+	}
+}
+
+func goodStudent() *shared.StudentArgs {
+	return &shared.StudentArgs{Quota: shared.Quota{Pods: 20, CPU: "6", Memory: "4Gi"}, TokenLifetime: time.Hour}
+}
+
 // change returns a good value with one thing done to it.
 func change[T any](good func() *T, do func(*T)) *T {
 	a := good()
@@ -72,9 +98,11 @@ func rules(r ...rbac.Rule) *rbac.Args {
 // at once, before it registers anything.
 func TestComponentArguments(t *testing.T) {
 	t.Parallel()
-	type K = cluster.KindArgs
+	type K = kind.Args
 	type E = echo.Args
 	type M = monitoring.Args
+	type P = shared.PlaceArgs
+	type S = shared.StudentArgs
 	core, pods, get := []string{""}, []string{"pods"}, []rbac.Verb{rbac.Get}
 	tests := []struct {
 		name string
@@ -83,7 +111,7 @@ func TestComponentArguments(t *testing.T) {
 	}{
 		{"kind: good", newKind(goodKind()), nil},
 		{"kind: least", newKind(&K{Name: "a", NodeImage: "node:1"}), nil},
-		{"kind: nil", newKind(nil), []string{"cluster.NewKind", "args are nil"}},
+		{"kind: nil", newKind(nil), []string{"kind.New", "args are nil"}},
 		{"kind: name", newKind(change(goodKind, func(a *K) { a.Name = "A b" })), []string{`"A b"`}},
 		{"kind: fewer workers", newKind(change(goodKind, func(a *K) { a.Workers = -1 })), []string{"workers -1", "0 to 10"}},
 		{"kind: more workers", newKind(change(goodKind, func(a *K) { a.Workers = 11 })), []string{"workers 11", "0 to 10"}},
@@ -120,6 +148,24 @@ func TestComponentArguments(t *testing.T) {
 		{"monitoring: longer interval", newMonitoring(change(goodMonitoring, func(a *M) { a.ScrapeInterval = 301e9 })), []string{"5m1s", "1s to 5m"}},
 		{"monitoring: timeout", newMonitoring(change(goodMonitoring, func(a *M) { a.RolloutTimeout = -time.Second })), []string{"rollout timeout -1s"}},
 		{"monitoring: all", newMonitoring(&M{PrometheusImage: "p", NodeExporterImage: "n"}), []string{"namespace", `"p"`, `"n"`, "scrape interval 0s", "rollout timeout 0s"}},
+
+		{"place: good", newPlace(goodPlace()), nil},
+		{"place: nil", newPlace(nil), []string{"shared.NewPlace", "args are nil"}},
+		{"place: no context", newPlace(change(goodPlace, func(a *P) { a.Access.Context = "" })), []string{"context is empty"}},
+		{"place: unknown context", newPlace(change(goodPlace, func(a *P) { a.Access.Context = "nobody" })), []string{"nobody"}},
+		{"place: no kubeconfig", newPlace(change(goodPlace, func(a *P) { a.Access.Kubeconfig = "testdata/none.yaml" })), []string{"testdata/none.yaml"}},
+		{"place: namespace", newPlace(change(goodPlace, func(a *P) { a.Namespace = "A_b" })), []string{`"A_b"`}},
+		{"place: level", newPlace(change(goodPlace, func(a *P) { a.Enforce = "none" })), []string{`"none"`, "privileged, baseline and restricted"}},
+		{"place: all", newPlace(&P{}), []string{"context is empty", `namespace ""`, `level ""`}},
+
+		{"student: nil", newStudent(nil), []string{"shared.NewStudent", "args are nil"}},
+		{"student: lifetime", newStudent(change(goodStudent, func(a *S) { a.TokenLifetime = 9 * time.Minute })), []string{"9m0s", "10m"}},
+		{"student: pods", newStudent(change(goodStudent, func(a *S) { a.Quota.Pods = 0 })), []string{"0 pods"}},
+		{"student: CPU", newStudent(change(goodStudent, func(a *S) { a.Quota.CPU = "much" })), []string{`"much"`}},
+		{"student: memory", newStudent(change(goodStudent, func(a *S) { a.Quota.Memory = "-1Gi" })), []string{`"-1Gi"`}},
+		{"student: all", newStudent(&S{}), []string{"0 pods", `quota ""`, "token lifetime 0s"}},
+		{"platform: nil", newPlatform(nil), []string{"shared.NewPlatform", "args are nil"}},
+		{"platform: quota", newPlatform(&shared.PlatformArgs{}), []string{"0 pods", `quota ""`}},
 
 		{"rbac: good", newAccount(goodAccount()), nil},
 		{"rbac: URLs", newAccount(rules(rbac.Rule{NonResourceURLs: []string{"/metrics"}, Verbs: get})), nil},
@@ -158,68 +204,5 @@ func TestComponentArguments(t *testing.T) {
 			}
 			assert.Empty(t, recording.Resources)
 		})
-	}
-}
-
-// TestEditions holds the course's images against the text's manifests, and the
-// current ones against the pinned kind.
-func TestEditions(t *testing.T) {
-	t.Parallel()
-	text := courseObjects(t)
-	image := func(object string) any {
-		return at(text[object], "spec", "template", "spec", "containers", 0, "image")
-	}
-	course, err := editions.Of(editions.Course)
-	require.NoError(t, err)
-	assert.Equal(t, at(text["Cluster"], "nodes", 0, "image"), any(course.Node))
-	assert.Contains(t, course.Node, "@sha256:", "the text pins the node image by digest")
-	assert.Equal(t, image("Deployment bootcamp"), any(course.Echo))
-	assert.Equal(t, image("Deployment prometheus"), any(course.Prometheus))
-	assert.Equal(t, image("DaemonSet node-exporter"), any(course.NodeExporter))
-
-	current, err := editions.Of(editions.Current)
-	require.NoError(t, err)
-	assert.Equal(t, defaults.Image, current.Node)
-	for _, n := range editions.Names {
-		images, err := editions.Of(n)
-		require.NoError(t, err)
-		for _, i := range []string{images.Node, images.Echo, images.Prometheus, images.NodeExporter} {
-			assert.NoError(t, editions.CheckImage(i), "%s: %s", n, i)
-		}
-	}
-	_, err = editions.Of("yesterday")
-	assert.ErrorContains(t, err, `"yesterday"`)
-}
-
-func TestCheckImage(t *testing.T) {
-	t.Parallel()
-	const digest = "@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e"
-	for _, good := range []string{"a:1", "a/b:v1.2", "registry.example/a:1", "localhost:5000/a:1", "a" + digest, "a:1" + digest, "a:latest" + digest} {
-		assert.NoError(t, editions.CheckImage(good), good)
-	}
-	for bad, why := range map[string]string{
-		"a": "neither a tag nor a digest", "localhost:5000/a": "neither a tag nor a digest",
-		"a:latest": "latest", "a:LATEST": "latest",
-		"": "", "A:1": "", "a:": "", "a b:1": "", "a:1\n": "", "a@sha256:00": "", "http://a:1": "", "-:1": "",
-		digest: "", strings.Repeat("a", 256) + ":1": "",
-	} {
-		assert.ErrorContains(t, editions.CheckImage(bad), why, "%q", bad)
-	}
-}
-
-func TestEchoArgs(t *testing.T) {
-	t.Parallel()
-	serve := []string{"netexec", "--http-port=8080"}
-	for image, want := range map[string][]string{
-		"registry.k8s.io/echoserver:1.4":               nil,
-		"registry.k8s.io/e2e-test-images/agnhost:2.63": serve,
-		"agnhost:2":                              serve,
-		"registry.example:5000/mirror/agnhost:2": serve,
-		"registry.example/agnhost/echo:1":        nil,
-		"registry.example/my-agnhost:1":          nil,
-		"not an image":                           nil,
-		"registry.k8s.io/e2e-test-images/agnhost@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e": serve,
-	} {
-		assert.Equal(t, want, editions.EchoArgs(image), image)
 	}
 }

@@ -19,14 +19,14 @@ var golden = map[string]Run{
 	}},
 	"loadbalancer":  {Config: map[string]string{"serviceType": "LoadBalancer"}, Answer: ingress(map[string]any{"ip": loadBalancerIP})},
 	"no-monitoring": {Config: map[string]string{"monitoring": "false"}},
-	"platform":      shared("class", "platform", nil),
-	"student":       shared("alice", "student", nil),
+	"platform":      onShared("class", "shared-platform", nil),
+	"student":       onShared("alice", "shared-student", nil),
 }
 
-// shared is a stack on a shared cluster, with its own keys besides.
-func shared(stack, role string, more map[string]string) Run {
+// onShared is a stack on a shared cluster, with its own keys besides.
+func onShared(stack, mode string, more map[string]string) Run {
 	config := map[string]string{
-		"cluster": "existing", "role": role, "kubeContext": "class", "kubeconfigPath": "testdata/kubeconfig.yaml",
+		"mode": mode, "kubeContext": "class", "kubeconfigPath": "testdata/kubeconfig.yaml",
 	}
 	maps.Copy(config, more)
 	return Run{Stack: stack, Config: config}
@@ -45,10 +45,10 @@ var further = map[string]Run{
 	"current with all":            {Config: map[string]string{"edition": "current", "serviceType": "NodePort", "hostPort": "65535", "nodePort": "32767"}},
 	"odd stack name":              {Stack: "Student_01.Example"},
 	"long stack name":             {Stack: "a-stack-whose-name-is-longer-than-a-host-name-may-be-and-that-is-cut"},
-	"platform without monitoring": shared("class", "platform", map[string]string{"monitoring": "false"}),
-	"student without monitoring":  shared("Bob.B", "student", map[string]string{"monitoring": "false"}),
-	"student with NodePort":       shared("carol", "student", map[string]string{"serviceType": "NodePort", "edition": "current"}),
-	"student with LoadBalancer":   shared("dave", "student", map[string]string{"serviceType": "LoadBalancer", "replicas": "5", "quotaPods": "10"}),
+	"platform without monitoring": onShared("class", "shared-platform", map[string]string{"monitoring": "false"}),
+	"student without monitoring":  onShared("Bob.B", "shared-student", map[string]string{"monitoring": "false"}),
+	"student with NodePort":       onShared("carol", "shared-student", map[string]string{"serviceType": "NodePort", "edition": "current"}),
+	"student with LoadBalancer":   onShared("dave", "shared-student", map[string]string{"serviceType": "LoadBalancer", "replicas": "5", "quotaPods": "10"}),
 	"preview":                     {Preview: true, Config: map[string]string{"serviceType": "LoadBalancer"}},
 }
 

@@ -48,12 +48,12 @@ func TestConformance(t *testing.T) {
 
 	for _, f := range found {
 		if !slices.ContainsFunc(conformance.Differences, same(f)) {
-			t.Errorf("%s, %s: the text has %q, ours %q; mend it, or give the reason in internal/conformance", f.Object, f.Field, f.Text, f.Ours)
+			t.Errorf("%s, %s: the text has %q, ours %q; mend it, or give the reason in tests/conformance", f.Object, f.Field, f.Text, f.Ours)
 		}
 	}
 	for i, d := range conformance.Differences {
 		if !slices.ContainsFunc(found, same(d)) {
-			t.Errorf("internal/conformance: %s, %s, %q, %q is no difference, remove it", d.Object, d.Field, d.Text, d.Ours)
+			t.Errorf("tests/conformance: %s, %s, %q, %q is no difference, remove it", d.Object, d.Field, d.Text, d.Ours)
 		}
 		assert.NotEmpty(t, d.Reason, "%s %s", d.Object, d.Field)
 		assert.NotEmpty(t, d.ReasonJA, "%s %s", d.Object, d.Field)

@@ -2,7 +2,8 @@ package tests
 
 import (
 	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,7 +11,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
-	quantity "k8s.io/apimachinery/pkg/api/resource"
 
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/settings"
@@ -20,27 +20,70 @@ import (
 // TestBadConfiguration: one error, and not one resource.
 func TestBadConfiguration(t *testing.T) {
 	t.Parallel()
-	for name, run := range map[string]Run{
-		"values":       {Config: map[string]string{"workers": "11", "replicas": "many"}},
-		"unknown keys": {Config: map[string]string{"worker": "1", "replica": "1"}},
-		"stack name":   {Stack: "it's a stack; $(touch x)", Config: map[string]string{"workers": "x"}},
-		"a preview":    {Preview: true, Config: map[string]string{"edition": "old", "serviceType": "x"}},
+	for name, tt := range map[string]struct {
+		run  Run
+		want []string // keys of the problems
+	}{
+		"values":       {Run{Config: map[string]string{"workers": "11", "replicas": "many"}}, []string{"workers", "replicas"}},
+		"unknown keys": {Run{Config: map[string]string{"worker": "1", "replica": "1"}}, []string{"replica", "worker"}},
+		"old keys":     {Run{Config: map[string]string{"cluster": "existing", "role": "student"}}, []string{"cluster, role"}},
+		"stack name":   {Run{Stack: "it's a stack; $(touch x)", Config: map[string]string{"workers": "x"}}, []string{"", "workers"}},
+		"a preview":    {Run{Preview: true, Config: map[string]string{"edition": "old", "serviceType": "x"}}, []string{"serviceType", "edition"}},
+		"together":     {Run{Config: map[string]string{"mode": "shared-student"}}, []string{"kubeContext"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			recording := run.Record()
-			require.ErrorContains(t, recording.Err, "has 2 problems; nothing was changed")
-			for key := range run.Config {
-				assert.ErrorContains(t, recording.Err, "bootcamp:"+key+" ")
+			recording := tt.run.Record()
+			var keys []string
+			for _, p := range settings.Problems(recording.Err) {
+				keys = append(keys, p.Key)
 			}
+			assert.Equal(t, tt.want, keys)
 			assert.Empty(t, recording.Resources)
 			assert.Empty(t, recording.Outputs)
 		})
 	}
 
 	recording := Run{Config: map[string]string{"nodeImage": "hunter2"}, Secret: []string{"nodeImage"}}.Record()
-	require.ErrorContains(t, recording.Err, "bootcamp:nodeImage = [secret]")
+	problems := settings.Problems(recording.Err)
+	require.Len(t, problems, 1)
+	assert.Equal(t, "[secret]", problems[0].Value)
 	assert.NotContains(t, recording.Err.Error(), "hunter2")
+}
+
+// TestEveryKeyMatters: another value of a key, of whichever, changes what some
+// stack registers or puts out.
+func TestEveryKeyMatters(t *testing.T) {
+	t.Parallel()
+	own := Run{Config: map[string]string{"serviceType": "NodePort", "hostPort": "8088"}}
+	student := onShared("alice", "shared-student", map[string]string{"quotaPods": "150", "quotaCPU": "50", "quotaMemory": "50Gi"}) // for all replicas
+	others := map[string]string{"kubeContext": "other", "kubeconfigPath": "./testdata/kubeconfig.yaml"}
+	for _, k := range settings.Keys {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			other, ok := others[k.Name]
+			for _, v := range append(slices.Clone(k.Values), k.Max, "example/other:1") {
+				if !ok && v != "" && v != k.Default && v != own.Config[k.Name] {
+					other, ok = v, true
+				}
+			}
+			changes := false
+			for _, run := range []Run{own, student} {
+				before := run.Good(t)
+				run.Config = maps.Clone(run.Config)
+				run.Config[k.Name] = other
+				if k.Name == "mode" {
+					run = onShared("dev", other, nil)
+				}
+				if run.Config["mode"] != "" && k.Name == "hostPort" {
+					continue // not on a shared cluster
+				}
+				after := run.Good(t)
+				changes = changes || !assert.ObjectsAreEqual(before.Outputs, after.Outputs) || !assert.ObjectsAreEqual(before.Resources, after.Resources)
+			}
+			assert.True(t, changes, "%s = %s changes nothing", k.Name, other)
+		})
+	}
 }
 
 // TestOutputs: the outputs of each kind of stack.
@@ -275,8 +318,10 @@ func TestTwoStacks(t *testing.T) {
 func TestTwoStudents(t *testing.T) {
 	t.Parallel()
 	owner := map[string]string{}
-	for stack, role := range map[string]string{"class": "platform", "alice": "student", "bob": "student", "Bob": "student"} {
-		for _, res := range shared(stack, role, nil).Good(t).Kubernetes() {
+	for stack, mode := range map[string]string{
+		"class": "shared-platform", "alice": "shared-student", "bob": "shared-student", "Bob": "shared-student",
+	} {
+		for _, res := range onShared(stack, mode, nil).Good(t).Kubernetes() {
 			id := fmt.Sprint(res.kind(), " ", at(res.Object(), "metadata", "namespace"), "/", at(res.Object(), "metadata", "name"))
 			assert.Empty(t, owner[id], "%s is of %s, and of %s", id, stack, owner[id])
 			owner[id] = stack
@@ -284,36 +329,15 @@ func TestTwoStudents(t *testing.T) {
 	}
 }
 
-// TestStudentLimits: what a quota must have room for is what the objects say.
-func TestStudentLimits(t *testing.T) {
-	t.Parallel()
-	for _, monitoring := range []bool{true, false} {
-		run := shared("alice", "student", map[string]string{"replicas": "5", "monitoring": strconv.FormatBool(monitoring)})
-		cpu, memory := (&settings.Settings{Replicas: 5, Monitoring: monitoring}).Limits()
-		for unit, want := range map[string]quantity.Quantity{"cpu": cpu, "memory": memory} {
-			var sum, largest quantity.Quantity
-			for _, d := range run.Good(t).Of(deploymentType, "") {
-				replicas, err := strconv.Atoi(fmt.Sprint(at(d.Object(), "spec", "replicas")))
-				require.NoError(t, err, d)
-				limit := quantity.MustParse(fmt.Sprint(at(d.Object(), "spec", "template", "spec", "containers", 0, "resources", "limits", unit)))
-				if limit.Cmp(largest) > 0 {
-					largest = limit.DeepCopy()
-				}
-				for range replicas {
-					sum.Add(limit)
-				}
-			}
-			sum.Add(largest)
-			assert.Zero(t, want.Cmp(sum), "monitoring %t: %s is %s, the objects' %s", monitoring, unit, &want, &sum)
-		}
-	}
-}
-
 // TestPlatformsName: a student cannot get the class's namespace.
 func TestPlatformsName(t *testing.T) {
 	t.Parallel()
-	recording := shared("platform", "student", nil).Record()
-	require.ErrorContains(t, recording.Err, "use another stack name")
+	recording := onShared("platform", "shared-student", nil).Record()
+	problems := settings.Problems(recording.Err)
+	require.Len(t, problems, 1)
+	assert.Equal(t, settings.Clash, problems[0].Kind)
+	assert.Equal(t, "mode", problems[0].Key)
+	assert.Equal(t, "shared-student", problems[0].Value)
 	assert.Empty(t, recording.Resources)
 }
 
@@ -321,9 +345,9 @@ func TestPlatformsName(t *testing.T) {
 // anything is registered.
 func TestNoSuchContext(t *testing.T) {
 	t.Parallel()
-	for _, role := range []string{"platform", "student"} {
+	for _, mode := range []string{"shared-platform", "shared-student"} {
 		for key, value := range map[string]string{"kubeContext": "nobody", "kubeconfigPath": "testdata/none.yaml"} {
-			recording := shared("alice", role, map[string]string{key: value}).Record()
+			recording := onShared("alice", mode, map[string]string{key: value}).Record()
 			require.ErrorContains(t, recording.Err, value)
 			assert.Empty(t, recording.Resources)
 		}
@@ -348,10 +372,10 @@ func TestSharedOutputs(t *testing.T) {
 		"appPortForward":        "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/bootcamp-svc 8081:80",
 		"prometheusPortForward": "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/prometheus 8080:9090",
 		"appURL":                "",
-	}, values(shared("alice", "student", nil)))
-	assert.Equal(t, map[string]any{"context": "class", "namespace": "bootcamp-platform"}, values(shared("class", "platform", nil)))
+	}, values(onShared("alice", "shared-student", nil)))
+	assert.Equal(t, map[string]any{"context": "class", "namespace": "bootcamp-platform"}, values(onShared("class", "shared-platform", nil)))
 
-	balanced := shared("alice", "student", map[string]string{"serviceType": "LoadBalancer"})
+	balanced := onShared("alice", "shared-student", map[string]string{"serviceType": "LoadBalancer"})
 	balanced.Answer = ingress(map[string]any{"ip": loadBalancerIP})
 	recording := balanced.Good(t)
 	assert.Equal(t, "http://192.0.2.10/", recording.Outputs["appURL"].Value)
@@ -372,7 +396,7 @@ func TestNetworkPolicy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run := shared("alice", "student", nil)
+			run := onShared("alice", "shared-student", nil)
 			run.Reads = found
 			recording := run.Record()
 			if found != nil && recording.Err != nil {

@@ -74,14 +74,21 @@ func studentFits(s *settings.Settings) []settings.Problem {
 	if s.Monitoring {
 		workloads = append(workloads, shared.Workload{Size: monitoring.PrometheusSize, Pods: 1})
 	}
+	tooSmall := quota(s).TooSmallFor(workloads)
 	var found []settings.Problem
-	for resource, needed := range quota(s).TooSmallFor(workloads) {
-		found = append(found, settings.Problem{Key: quotaKeys[resource], Allowed: "the pods need " + needed + " while they roll out"})
+	for _, q := range quotaKeys {
+		if needed, ok := tooSmall[q.resource]; ok {
+			found = append(found, settings.Problem{Key: q.key, Allowed: "the pods need " + needed + " while they roll out"})
+		}
 	}
 	return found
 }
 
-var quotaKeys = map[shared.Resource]string{shared.Pods: "quotaPods", shared.CPU: "quotaCPU", shared.Memory: "quotaMemory"}
+// quotaKeys are the keys of a quota, in the order of settings.Keys.
+var quotaKeys = []struct {
+	resource shared.Resource
+	key      string
+}{{shared.Pods, "quotaPods"}, {shared.CPU, "quotaCPU"}, {shared.Memory, "quotaMemory"}}
 
 // platformName finds a student's stack whose namespace would be the class's own.
 func platformName(s *settings.Settings) []settings.Problem {

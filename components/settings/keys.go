@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -129,16 +130,14 @@ func ranged[T any](name, def, low, high, allowed string, parse func(string) (T, 
 
 func duration(name, def, low, high, examples string, field func(*Settings) *time.Duration) Key {
 	return ranged(name, def, low, high, fmt.Sprintf("a duration from %s to %s, such as %s", low, high, examples),
-		time.ParseDuration, func(a, b time.Duration) int { return int(a/time.Millisecond - b/time.Millisecond) },
+		time.ParseDuration, cmp.Compare[time.Duration],
 		func(s *Settings, _ string, d time.Duration) { *field(s) = d })
 }
 
 // promDuration is a duration as Prometheus writes it.
 func promDuration(name, def, low, high, examples string, field func(*Settings) *model.Duration) Key {
 	return ranged(name, def, low, high, fmt.Sprintf("a duration from %s to %s, such as %s", low, high, examples),
-		model.ParseDuration, func(a, b model.Duration) int {
-			return int(a/model.Duration(time.Millisecond) - b/model.Duration(time.Millisecond))
-		},
+		model.ParseDuration, cmp.Compare[model.Duration],
 		func(s *Settings, _ string, d model.Duration) { *field(s) = d })
 }
 

@@ -1,0 +1,187 @@
+package tests
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"k8sbootcamp/components/kube"
+	"k8sbootcamp/components/lab"
+	"k8sbootcamp/components/settings"
+	"k8sbootcamp/components/shared"
+)
+
+// TestQuotaFitsTheObjects: a quota with just what the registered objects need is
+// taken, and one with less of anything is refused, before anything is made, with
+// what they need.
+func TestQuotaFitsTheObjects(t *testing.T) {
+	t.Parallel()
+	for _, replicas := range []int{0, 1, 4, 5, 30} {
+		for _, monitoring := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%d replicas, monitoring %t", replicas, monitoring), func(t *testing.T) {
+				t.Parallel()
+				run := onShared("alice", "shared-student", map[string]string{
+					"replicas": strconv.Itoa(replicas), "monitoring": strconv.FormatBool(monitoring),
+					"quotaPods": "200", "quotaCPU": "100", "quotaMemory": "1Ti",
+				})
+				pods, cpu, memory := needed(t, run.Good(t))
+				just := map[string]string{"quotaPods": strconv.Itoa(pods), "quotaCPU": cpu.String(), "quotaMemory": memory.String()}
+				for key, least := range map[string]string{"quotaPods": "4", "quotaCPU": "2", "quotaMemory": "1Gi"} {
+					if have, bound := resource.MustParse(just[key]), resource.MustParse(least); have.Cmp(bound) < 0 {
+						just[key] = least // a quota cannot be less, so this one cannot be too small
+					}
+				}
+				cpu.Sub(resource.MustParse("1m"))
+				memory.Sub(resource.MustParse("1Mi"))
+				less := map[string]string{"quotaPods": strconv.Itoa(pods - 1), "quotaCPU": cpu.String(), "quotaMemory": memory.String()}
+				configure := func(quota map[string]string) []settings.Problem {
+					all := maps.Clone(run.Config)
+					maps.Copy(all, quota)
+					_, err := lab.Configure(input(all))
+					if problems := settings.Problems(err); problems != nil {
+						return problems
+					}
+					require.NoError(t, err)
+					return nil
+				}
+				assert.Empty(t, configure(just))
+				tooSmall := maps.Clone(just)
+				var keys []string
+				for _, key := range []string{"quotaPods", "quotaCPU", "quotaMemory"} {
+					one := maps.Clone(just)
+					one[key] = less[key]
+					got := configure(one)
+					require.Len(t, got, 1, key)
+					assert.Equal(t, key, got[0].Key)
+					assert.Equal(t, less[key], got[0].Value)
+					if got[0].Kind == settings.BadValue {
+						continue // less than a quota can be
+					}
+					assert.Equal(t, settings.Clash, got[0].Kind)
+					assert.Contains(t, got[0].Allowed, " "+just[key]+" ", "what is needed")
+					tooSmall[key] = less[key]
+					keys = append(keys, key)
+				}
+				var all []string
+				for _, p := range configure(tooSmall) {
+					all = append(all, p.Key)
+				}
+				assert.Equal(t, keys, all, "all at once, in the keys' order")
+			})
+		}
+	}
+}
+
+// needed is what a stack's pods come to while they roll out: of each Deployment a
+// quarter more pods (maxSurge's default, rounded up), and the limits of all of them
+// with those of the largest once more.
+func needed(t *testing.T, r *Recording) (pods int, cpu, memory resource.Quantity) {
+	t.Helper()
+	require.Empty(t, r.Of(daemonSetType, ""), "a student has none; this test does not count them")
+	deployments := r.Of(deploymentType, "")
+	require.NotEmpty(t, deployments)
+	sum := func(unit string) (total resource.Quantity) {
+		var largest resource.Quantity
+		for _, d := range deployments {
+			containers, _ := at(d.Object(), "spec", "template", "spec", "containers").([]any)
+			var pod resource.Quantity
+			for _, c := range containers {
+				pod.Add(resource.MustParse(fmt.Sprint(at(c, "resources", "limits", unit))))
+			}
+			require.Nil(t, at(d.Object(), "spec", "template", "spec", "initContainers"), d)
+			for range at(d.Object(), "spec", "replicas").(int) {
+				total.Add(pod)
+			}
+			if pod.Cmp(largest) > 0 {
+				largest = pod
+			}
+		}
+		total.Add(largest)
+		return total
+	}
+	for _, d := range deployments {
+		require.Nil(t, at(d.Object(), "spec", "strategy"), "%s: maxSurge is the default", d)
+		replicas := at(d.Object(), "spec", "replicas").(int)
+		pods += replicas + (replicas+3)/4
+	}
+	return pods, sum("cpu"), sum("memory")
+}
+
+// TestQuotaIsTheObjects: the quota that is checked is the one that is made.
+func TestQuotaIsTheObjects(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"shared-student", "shared-platform"} {
+		quota := map[string]string{"quotaPods": "50", "quotaCPU": "12500m", "quotaMemory": "9Gi"}
+		recording := onShared("alice", mode, quota).Good(t)
+		hard := at(recording.One(t, "kubernetes:core/v1:ResourceQuota", "").Object(), "spec", "hard")
+		assert.Equal(t, map[string]any{
+			"pods":       "50",
+			"limits.cpu": "12500m", "requests.cpu": "12500m", "limits.memory": "9Gi", "requests.memory": "9Gi",
+			"services.loadbalancers": "1", "services.nodeports": "2",
+		}, hard, mode)
+	}
+}
+
+// TestQuotaOfOthers: only a student's own pods have to fit; node-exporter's number
+// is the cluster's nodes', and a cluster of one's own has no quota.
+func TestQuotaOfOthers(t *testing.T) {
+	t.Parallel()
+	small := map[string]string{"quotaPods": "4", "quotaCPU": "2", "quotaMemory": "1Gi", "replicas": "100"}
+	for _, run := range []Run{{Config: small}, onShared("class", "shared-platform", small)} {
+		_, err := lab.Configure(input(run.Config))
+		assert.NoError(t, err)
+	}
+}
+
+// TestTooSmallFor: the sums by themselves.
+func TestTooSmallFor(t *testing.T) {
+	t.Parallel()
+	app := kube.Size{CPU: "1m", Memory: "1Mi", CPULimit: "200m", MemoryLimit: "128Mi"}
+	big := kube.Size{CPU: "1m", Memory: "1Mi", CPULimit: "1", MemoryLimit: "1Gi"}
+	type needs = map[shared.Resource]string
+	tests := []struct {
+		name      string
+		quota     shared.Quota
+		workloads []shared.Workload
+		want      needs
+	}{
+		{"nothing", shared.Quota{Pods: 0, CPU: "0", Memory: "0"}, nil, needs{}},
+		{"just enough", shared.Quota{Pods: 5, CPU: "1", Memory: "640Mi"}, []shared.Workload{{Size: app, Pods: 4}}, needs{}},
+		{"a pod of a rollout", shared.Quota{Pods: 4, CPU: "1", Memory: "640Mi"}, []shared.Workload{{Size: app, Pods: 4}}, needs{shared.Pods: "5"}},
+		{"a quarter, rounded up", shared.Quota{Pods: 6, CPU: "9", Memory: "9Gi"}, []shared.Workload{{Size: app, Pods: 5}}, needs{shared.Pods: "7"}},
+		{"CPU", shared.Quota{Pods: 5, CPU: "999m", Memory: "640Mi"}, []shared.Workload{{Size: app, Pods: 4}}, needs{shared.CPU: "1"}},
+		{"memory", shared.Quota{Pods: 5, CPU: "1", Memory: "639Mi"}, []shared.Workload{{Size: app, Pods: 4}}, needs{shared.Memory: "640Mi"}},
+		{
+			"two, of which the largest once more", shared.Quota{Pods: 1, CPU: "1", Memory: "1"},
+			[]shared.Workload{{Size: app, Pods: 2}, {Size: big, Pods: 1}}, needs{shared.Pods: "5", shared.CPU: "2400m", shared.Memory: "2304Mi"},
+		},
+	}
+	for _, tt := range tests {
+		assert.Equal(t, tt.want, tt.quota.TooSmallFor(tt.workloads), tt.name)
+	}
+}
+
+// input is a configuration of stack alice.
+func input(values map[string]string) settings.Input {
+	in := settings.Input{Project: Project, Stack: "alice", Source: source(values)}
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		in.Keys = append(in.Keys, Project+":"+k)
+	}
+	return in
+}
+
+type source map[string]string
+
+func (s source) Try(key string) (string, error) {
+	if v, ok := s[key]; ok {
+		return v, nil
+	}
+	return "", config.ErrMissingVar
+}
