@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -232,17 +233,21 @@ func (v Values) Try(key string) (string, error) {
 	return "", sdkconfig.ErrMissingVar
 }
 
+// Header is the first line of a configuration file that this tool made, and so may
+// write to and remove. Any other it leaves as it is.
+const Header = "# Made by the class tool; `class destroy --remove` removes it. Without this line it stays.\n"
+
 // File is what a stack's configuration file holds; one that is not there is empty.
 type File struct {
-	Exists  bool
+	Ours    bool            // this tool made it, or may
 	Values  Values          // of the project, in plain text
 	Secrets map[string]bool // keys of the project whose values only Pulumi can read
 	Keys    []string        // full names of all keys, other projects' too
 }
 
 func load(project *workspace.Project, file string) (*File, error) {
-	_, missing := os.Stat(file)
-	f := &File{Exists: missing == nil, Values: Values{}, Secrets: map[string]bool{}}
+	b, missing := os.ReadFile(file)
+	f := &File{Ours: errors.Is(missing, fs.ErrNotExist) || strings.HasPrefix(string(b), Header), Values: Values{}, Secrets: map[string]bool{}}
 	stack, err := workspace.LoadProjectStack(nil, project, file)
 	if err != nil {
 		return f, fmt.Errorf("%s: %w", file, err)

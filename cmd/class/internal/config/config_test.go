@@ -110,7 +110,7 @@ func TestLayers(t *testing.T) {
 			assert.Equal(t, c.set, s.Set)
 			assert.Equal(t, c.unset, s.Unset)
 			assert.Equal(t, c.keys, s.Keys)
-			assert.Equal(t, c.file != "", s.File.Exists)
+			assert.Equal(t, c.file == "", s.File.Ours)
 		})
 	}
 }
