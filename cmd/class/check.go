@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +74,7 @@ func studentOutputs(ctx context.Context, st *stack.Stack) (map[string]string, er
 		return nil, errNotUp
 	}
 	outputs, err := st.Outputs(ctx)
-	if err == nil && outputs[lab.OutKubeconfig] == "" {
+	if err == nil && strings.TrimSpace(outputs[lab.OutKubeconfig]) == "" {
 		err = errNotUp
 	}
 	return outputs, err

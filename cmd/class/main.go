@@ -13,11 +13,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"k8sbootcamp/cmd/class/internal/preflight"
 	"k8sbootcamp/internal/printable"
 )
 
@@ -156,5 +158,5 @@ machine (nothing was begun), 130 interrupted.`,
 // configFlags are those of a verb that works towards a configuration.
 func (t *tool) configFlags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&t.config, "config", nil, "`KEY=VALUE` of the stack's configuration, repeatable")
-	c.Flags().StringSliceVar(&t.ignore, "ignore", nil, "go on in spite of these preflight `CHECKS`: memory, disk, inotify, port")
+	c.Flags().StringSliceVar(&t.ignore, "ignore", nil, "go on in spite of these preflight `FINDINGS`: "+strings.Join(preflight.Ignorable, ", "))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -110,16 +110,12 @@ func (s *session) prepare(ctx context.Context) error {
 		return err
 	}
 	s.tools = stack.Tools{Project: project, Docker: kindcluster.NewDockerDriver(kindcmd.NewLogger())}
-	var problems []config.Problem
-	s.stacks, problems, err = config.Read(config.Request{
-		Project: project.Settings, Folder: project.ConfigFile,
+	s.stacks, s.findings, err = config.Read(config.Request{
+		Project: project.Settings, File: project.ConfigFile,
 		Stack: s.tool.stack, Roster: s.roster, Only: s.only, Flags: s.config, MustBeRight: s.verb.valid,
 	})
 	if err != nil {
 		return err
-	}
-	for _, p := range problems {
-		s.findings = append(s.findings, preflight.Finding(p))
 	}
 	if err := s.preflight(ctx); err != nil {
 		return err
@@ -158,14 +154,7 @@ func (s *session) preflight(ctx context.Context) error {
 		}
 		s.findings = append(s.findings, f)
 	}
-	switch {
-	case s.tool.parallel > 0:
-		s.parallel = s.tool.parallel
-	case s.verb.room && s.onKind():
-		s.parallel = machine.Parallel(len(s.stacks))
-	default:
-		s.parallel = min(2*runtime.NumCPU(), max(1, len(s.stacks)))
-	}
+	s.parallel = cmp.Or(s.tool.parallel, machine.Parallel(len(s.stacks)))
 	return nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"sync"
 
 	"github.com/blang/semver"
-	"github.com/pulumi/pulumi/sdk/v3"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 )
@@ -45,8 +44,8 @@ type Pulumi struct {
 
 var _ auto.PulumiCommand = (*Pulumi)(nil)
 
-// Version is the SDK's.
-func (p *Pulumi) Version() semver.Version { return sdk.Version }
+// Version is the last of which the SDK reads events from a file.
+func (p *Pulumi) Version() semver.Version { return semver.MustParse("3.205.0") }
 
 // Run does one command.
 func (p *Pulumi) Run(_ context.Context, dir string, stdin io.Reader, _, _ []io.Writer, _ []string, args ...string) (string, string, int, error) {
@@ -108,12 +107,13 @@ func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
 		}
 		return encode(p.History), ""
 	case "up", "preview", "refresh", "destroy":
-		do := p.Do[verb]
-		if do == nil {
-			return "", ""
+		var events []apitype.EngineEvent
+		var failure string
+		if do := p.Do[verb]; do != nil {
+			events, failure = do(p)
 		}
-		events, failure := do(p)
-		if err := writeEvents(args, events); err != nil {
+		// The SDK waits for this one.
+		if err := writeEvents(args, append(events, apitype.EngineEvent{CancelEvent: &apitype.CancelEvent{}})); err != nil {
 			return "", err.Error()
 		}
 		return "", failure
@@ -133,7 +133,7 @@ func (p *Pulumi) deployment() json.RawMessage {
 // writeEvents writes them to where the command was told to log.
 func writeEvents(args []string, events []apitype.EngineEvent) error {
 	at := slices.Index(args, "--event-log")
-	if at < 0 || at+1 == len(args) || len(events) == 0 {
+	if at < 0 || at+1 == len(args) {
 		return nil
 	}
 	f, err := os.OpenFile(args[at+1], os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
