@@ -119,7 +119,11 @@ func destroy(ctx context.Context, st *stack.Stack, remove bool, line *progress.L
 				name, strings.Join(foreign, " "), name))
 		}
 	}
-	if _, err := kubeconfig.Remove([]byte(outputs[lab.OutKubeconfig]), st.Project.Kubeconfig(st.Name)); err != nil {
+	entry, err := kubeconfig.Read([]byte(outputs[lab.OutKubeconfig]))
+	if err != nil { // an up that was cut off had no outputs; a lab's context has the cluster's name all the same
+		entry = kubeconfig.Entry{Name: st.Context()}
+	}
+	if _, err := entry.Remove(st.Project.Kubeconfig(st.Name)); err != nil {
 		r.Kept = append(r.Kept, err.Error())
 	}
 	if !remove || state == nil {

@@ -123,7 +123,8 @@ func printTable(w io.Writer, rows [][]string) {
 	var widths []int
 	for _, r := range rows {
 		for i, cell := range r {
-			r[i] = printable.Line(cell, 500)
+			indent := len(cell) - len(strings.TrimLeft(cell, " "))
+			r[i] = cell[:indent] + printable.Line(cell, 500)
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}

@@ -125,7 +125,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 
-	contextName := "kind-" + args.Name
+	contextName := kindcluster.Context(args.Name)
 	kubeconfig := pulumi.ToSecret(kind.Stdout.ApplyT(func(s string) (string, error) {
 		if strings.TrimSpace(s) == "" { // the provider would take the user's own
 			return "", fmt.Errorf("cluster %s gave an empty kubeconfig", args.Name)

@@ -1,5 +1,5 @@
 // Package fake stands in, in tests, for what is outside of this project: Docker
-// with kind, and a Kubernetes API server.
+// with kind, a Kubernetes API server, and Pulumi's CLI with its backend.
 package fake
 
 import (

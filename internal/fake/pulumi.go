@@ -1,5 +1,3 @@
-// Package fake has what tests put in place of the outside world: Docker, an API
-// server, and Pulumi's CLI with its backend. Only tests import it.
 package fake
 
 import (
@@ -112,8 +110,10 @@ func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
 		if do := p.Do[verb]; do != nil {
 			events, failure = do(p)
 		}
-		// The SDK waits for this one.
-		if err := writeEvents(args, append(events, apitype.EngineEvent{CancelEvent: &apitype.CancelEvent{}})); err != nil {
+		// The SDK waits for these two.
+		events = append(events, apitype.EngineEvent{SummaryEvent: &apitype.SummaryEvent{ResourceChanges: map[apitype.OpType]int{}}},
+			apitype.EngineEvent{CancelEvent: &apitype.CancelEvent{}})
+		if err := writeEvents(args, events); err != nil {
 			return "", err.Error()
 		}
 		return "", failure

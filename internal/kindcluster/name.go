@@ -37,5 +37,8 @@ func Name(stack string) string {
 	return strings.TrimRight(name, "-") + "-" + hash
 }
 
+// Context is the context of a cluster's kubeconfig, as kind names it.
+func Context(cluster string) string { return "kind-" + cluster }
+
 // ValidName tells whether kind, Docker and Kubernetes all take a cluster name.
 func ValidName(name string) bool { return len(name) <= maxName && nameRE.MatchString(name) }

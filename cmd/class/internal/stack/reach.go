@@ -23,6 +23,14 @@ func (s *Stack) Reach(outputs map[string]string) (*rest.Config, error) {
 	return kubeclient.FromBytes([]byte(outputs[lab.OutKubeconfig]), "")
 }
 
+// Context is the one context of the lab's kubeconfig.
+func (s *Stack) Context() string {
+	if s.OnKind() {
+		return kindcluster.Context(kindcluster.Name(s.Name))
+	}
+	return kindcluster.Name(s.Name)
+}
+
 // WithTrouble asks the cluster why a workload's pods did not become ready, where
 // that is what failed: the plugin's own words bury the reason. Where the cluster
 // has nothing to say of it, the error stays as it is.
