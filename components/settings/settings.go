@@ -163,8 +163,9 @@ func Parse(in Input, checks ...Check) (*Settings, error) {
 	return s, nil
 }
 
-// stackRE is what Pulumi itself takes as a stack's name.
-var stackRE = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
+// stackRE is what Pulumi itself takes as a stack's name, but for a '-' at its
+// beginning, which Pulumi's CLI reads as a flag.
+var stackRE = regexp.MustCompile(`^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,99}$`)
 
 // CheckStackName returns what is wrong with a stack's name, or nil.
 func CheckStackName(name string) *Problem {
@@ -172,7 +173,7 @@ func CheckStackName(name string) *Problem {
 	if stackRE.MatchString(name) && strings.Trim(name, ".") != "" {
 		return nil
 	}
-	return &Problem{Kind: StackName, Value: clip(name), Allowed: "1 to 100 letters, digits, '-', '_' and '.', and not dots alone"}
+	return &Problem{Kind: StackName, Value: clip(name), Allowed: "1 to 100 letters, digits, '-', '_' and '.', not '-' first, and not dots alone"}
 }
 
 // clash is a value that is good by itself, and not beside those of other keys.

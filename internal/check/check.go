@@ -23,12 +23,23 @@ import (
 
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/kubeclient"
+	"k8sbootcamp/internal/printable"
 )
 
-// Limits of one question.
+// The questions, as a Result has them.
 const (
-	settleTimeout = 90 * time.Second // for a new pod, and for Prometheus's first scrapes
-	pollInterval  = time.Second
+	Usable    = "the kubeconfig is usable" // asked aloud only where it is not
+	Nodes     = "every node is Ready"
+	Pods      = "the app has all its pods"
+	Answers   = "the app answers through its Service"
+	ComesBack = "a deleted pod comes back"
+	Targets   = "every Prometheus target is up"
+	Account   = "Prometheus's account can list pods and cannot delete them"
+)
+
+const (
+	patience     = 90 * time.Second
+	pollInterval = time.Second
 )
 
 // prometheusProxy names Prometheus's Service in a proxy path, where a named port
@@ -42,6 +53,10 @@ type Options struct {
 	Namespace  string // empty is "default"
 	Monitoring bool   // chapter 4 is there
 	Disrupt    bool   // delete a pod and see it come back (chapter 3-4)
+
+	// Patience is how long a new pod, and Prometheus's first scrapes, may take; 0 is
+	// a minute and a half.
+	Patience time.Duration
 }
 
 // Result is the answer to one question.
@@ -68,27 +83,30 @@ func Run(ctx context.Context, o Options) []Result {
 	if o.Namespace == "" {
 		o.Namespace = metav1.NamespaceDefault
 	}
+	if o.Patience == 0 {
+		o.Patience = patience
+	}
 	config, err := kubeclient.FromBytes(o.Kubeconfig, o.Context)
 	if err != nil {
-		return []Result{{Question: "the kubeconfig is usable", Detail: err.Error()}}
+		return []Result{{Question: Usable, Detail: err.Error()}}
 	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return []Result{{Question: "the kubeconfig is usable", Detail: err.Error()}}
+		return []Result{{Question: Usable, Detail: err.Error()}}
 	}
 	c := &checker{Options: o, config: config, client: client}
 	questions := []question{
-		{"every node is Ready", c.nodes},
-		{"the app has all its pods", c.deployment},
-		{"the app answers through its Service", c.answers},
+		{Nodes, c.nodes},
+		{Pods, c.deployment},
+		{Answers, c.answers},
 	}
 	if o.Disrupt {
-		questions = append(questions, question{"a deleted pod comes back", c.comesBack})
+		questions = append(questions, question{ComesBack, c.comesBack})
 	}
 	if o.Monitoring {
 		questions = append(questions,
-			question{"every Prometheus target is up", c.targets},
-			question{"Prometheus's account can list pods and cannot delete them", c.account})
+			question{Targets, c.targets},
+			question{Account, c.account})
 	}
 	var out []Result
 	for _, q := range questions {
@@ -96,7 +114,7 @@ func Run(ctx context.Context, o Options) []Result {
 		detail, err := q.ask(ctx)
 		r := Result{Question: q.text, OK: err == nil, Detail: detail, Took: time.Since(start)}
 		if err != nil {
-			r.Detail = err.Error()
+			r.Detail = printable.Text(kubeclient.Explain(err).Error())
 		}
 		out = append(out, r)
 	}
@@ -145,10 +163,13 @@ func (c *checker) deployment(ctx context.Context) (string, error) {
 		want = *d.Spec.Replicas
 	}
 	seen := fmt.Sprintf("%d of %d", d.Status.AvailableReplicas, want)
-	if d.Status.AvailableReplicas != want || d.Status.ObservedGeneration < d.Generation {
-		return "", errors.New(seen + " are available")
+	if d.Status.AvailableReplicas == want && d.Status.ObservedGeneration >= d.Generation {
+		return seen, nil
 	}
-	return seen, nil
+	if found, err := troubles(ctx, c.client, c.Namespace, course.App); err == nil && len(found) > 0 {
+		return "", fmt.Errorf("%s pods are available; %s", seen, found[0])
+	}
+	return "", fmt.Errorf("%s pods are available", seen)
 }
 
 // replicas is how many pods the app is meant to have.
@@ -170,7 +191,7 @@ func (c *checker) answers(ctx context.Context) (string, error) {
 		return "not asked: replicas is 0", nil
 	}
 	var body []byte
-	err := settle(ctx, func(ctx context.Context) (err error) {
+	err := c.settle(ctx, func(ctx context.Context) (err error) {
 		body, err = c.client.CoreV1().Services(c.Namespace).ProxyGet("", course.Service, "", "/", nil).DoRaw(ctx)
 		if err == nil && len(body) == 0 {
 			err = errors.New("an empty answer")
@@ -181,7 +202,7 @@ func (c *checker) answers(ctx context.Context) (string, error) {
 		return "", err
 	}
 	first, _, _ := strings.Cut(string(body), "\n")
-	return fmt.Sprintf("%d bytes: %.40s", len(body), first), nil
+	return fmt.Sprintf("%d bytes: %s", len(body), printable.Line(first, 40)), nil
 }
 
 func (c *checker) comesBack(ctx context.Context) (string, error) {
@@ -211,7 +232,7 @@ func (c *checker) comesBack(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var fresh string
-	err = settle(ctx, func(ctx context.Context) error {
+	err = c.settle(ctx, func(ctx context.Context) error {
 		now, err := pods.List(ctx, selector)
 		if err != nil {
 			return err
@@ -254,7 +275,7 @@ func (c *checker) targets(ctx context.Context) (string, error) {
 		return "", err
 	}
 	want := map[string]int{course.JobAPIServer: 1, course.JobNodeExporter: len(nodes.Items), course.JobPrometheus: 1}
-	err = settle(ctx, func(ctx context.Context) error {
+	err = c.settle(ctx, func(ctx context.Context) error {
 		raw, err := c.client.CoreV1().Services(c.Namespace).
 			ProxyGet("", prometheusProxy, "", "/api/v1/targets", map[string]string{"state": "active"}).DoRaw(ctx)
 		if err != nil {
@@ -337,17 +358,19 @@ func (c *checker) account(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if review.Status.Allowed != want {
-			return "", fmt.Errorf("may %s pods: %t, expected %t", verb, review.Status.Allowed, want)
+			return "", fmt.Errorf("the account prometheus may %s pods: %s; expected: %s", verb, yesNo[review.Status.Allowed], yesNo[want])
 		}
 	}
 	return "list yes, delete no", nil
 }
 
-// settle asks again until there is no error, for settleTimeout at most, and
+var yesNo = map[bool]string{true: "yes", false: "no"}
+
+// settle asks again until there is no error, as long as patience lasts, and
 // returns the last error.
-func settle(ctx context.Context, ask func(context.Context) error) error {
+func (c *checker) settle(ctx context.Context, ask func(context.Context) error) error {
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, pollInterval, settleTimeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, c.Patience, true, func(ctx context.Context) (bool, error) {
 		if err := ask(ctx); err != nil {
 			if ctx.Err() == nil || last == nil {
 				last = err

@@ -1,44 +1,208 @@
 package check
 
 import (
-	"context"
+	"net/http"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"k8sbootcamp/internal/fake"
 )
 
-func TestCompareTargets(t *testing.T) {
-	target := func(job, health string) string {
-		return `{"labels":{"job":"` + job + `"},"health":"` + health + `","lastError":"no route","scrapeUrl":"http://x/` + job + `"}`
-	}
-	answer := func(targets ...string) []byte {
-		out := `{"data":{"activeTargets":[`
-		for i, s := range targets {
-			if i > 0 {
-				out += ","
-			}
-			out += s
+// Paths of the lab's objects.
+const (
+	deployment = "/apis/apps/v1/namespaces/default/deployments/bootcamp"
+	pods       = "/api/v1/namespaces/default/pods"
+	app        = "GET /api/v1/namespaces/default/services/bootcamp-svc/proxy/"
+	targets    = "GET /api/v1/namespaces/default/services/prometheus:http/proxy/api/v1/targets"
+)
+
+func node(name, ready string) string {
+	return `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + name + `"},"status":{"conditions":[{"type":"Ready","status":"` + ready + `"}]}}`
+}
+
+func pod(name string) string {
+	return `{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"` + name + `","labels":{"app":"bootcamp"}},` +
+		`"status":{"conditions":[{"type":"Ready","status":"True"}]}}`
+}
+
+func deploymentOf(replicas, available string) string {
+	return `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"namespace":"default","name":"bootcamp","generation":2},` +
+		`"spec":{"replicas":` + replicas + `},"status":{"observedGeneration":2,"availableReplicas":` + available + `}}`
+}
+
+func target(job, health string) string {
+	return `{"labels":{"job":"` + job + `"},"health":"` + health + `","lastError":"no route","scrapeUrl":"http://x/` + job + `"}`
+}
+
+func answer(targets ...string) string {
+	out := `{"data":{"activeTargets":[`
+	for i, s := range targets {
+		if i > 0 {
+			out += ","
 		}
-		return []byte(out + "]}}")
+		out += s
 	}
+	return out + "]}}"
+}
+
+// lab is a cluster of two nodes with the whole course in it, where a deleted pod
+// comes back.
+func lab(t *testing.T) *fake.APIServer {
+	s := fake.NewAPIServer(t, node("a", "True"), node("b", "True"),
+		deploymentOf("2", "2"), pod("one"), pod("two"),
+		`{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"namespace":"default","name":"prometheus"}}`)
+	s.Say(app, "CLIENT VALUES:\nmore")
+	s.Say(targets, answer(target("apiserver", "up"), target("node-exporter", "up"), target("node-exporter", "up"), target("prometheus", "up")))
+	s.Answer("DELETE "+pods+"/one", func(w http.ResponseWriter, _ *http.Request) {
+		s.Delete(pods + "/one")
+		s.Put(t, pod("three"))
+		_, _ = w.Write([]byte("{}"))
+	})
+	return s
+}
+
+// run asks everything, and gives the questions that were not answered well.
+func run(t *testing.T, s *fake.APIServer) (failed []string) {
+	t.Helper()
+	all := Run(t.Context(), Options{Kubeconfig: s.Kubeconfig("x"), Monitoring: true, Disrupt: true, Patience: 2 * time.Second})
+	for _, r := range all {
+		if !r.OK {
+			failed = append(failed, r.Question)
+			assert.NotEmpty(t, r.Detail, r.Question)
+		}
+		t.Logf("%t %s: %s", r.OK, r.Question, r.Detail)
+	}
+	assert.Len(t, Failed(all), len(failed))
+	return failed
+}
+
+func TestHealthy(t *testing.T) {
+	all := Run(t.Context(), Options{Kubeconfig: lab(t).Kubeconfig("x"), Monitoring: true, Disrupt: true})
+	var asked []string
+	for _, r := range all {
+		asked = append(asked, r.Question)
+		assert.True(t, r.OK, "%s: %s", r.Question, r.Detail)
+	}
+	assert.Equal(t, []string{Nodes, Pods, Answers, ComesBack, Targets, Account}, asked)
+}
+
+// TestFewerQuestions: what is not there is not asked for, and a check is gentle
+// unless it is told otherwise.
+func TestFewerQuestions(t *testing.T) {
+	s := lab(t)
+	s.Fail(targets, http.StatusServiceUnavailable)
+	var asked []string
+	for _, r := range Run(t.Context(), Options{Kubeconfig: s.Kubeconfig("x")}) {
+		asked = append(asked, r.Question)
+		assert.True(t, r.OK, "%s: %s", r.Question, r.Detail)
+	}
+	assert.Equal(t, []string{Nodes, Pods, Answers}, asked)
+	assert.True(t, s.Has(pods+"/one"), "a pod was deleted")
+}
+
+// TestFaults: each fault fails its own questions and no other.
+func TestFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, s *fake.APIServer)
+		want  []string
+	}{
+		"a node is not Ready": {func(t *testing.T, s *fake.APIServer) { s.Put(t, node("b", "Unknown")) }, []string{Nodes}},
+		"nodes are hidden": {func(_ *testing.T, s *fake.APIServer) { s.Fail("GET /api/v1/nodes", http.StatusForbidden) },
+			[]string{Nodes, Targets}},
+		"a pod is missing": {func(t *testing.T, s *fake.APIServer) { s.Put(t, deploymentOf("2", "1")) }, []string{Pods}},
+		"a change that nobody has seen": {func(t *testing.T, s *fake.APIServer) {
+			s.Put(t, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"namespace":"default","name":"bootcamp","generation":3},`+
+				`"spec":{"replicas":2},"status":{"observedGeneration":2,"availableReplicas":2}}`)
+		}, []string{Pods}},
+		"the app is gone": {func(_ *testing.T, s *fake.APIServer) { s.Delete(deployment) }, []string{Pods, Answers, ComesBack}},
+		"the app does not answer": {func(_ *testing.T, s *fake.APIServer) { s.Fail(app, http.StatusServiceUnavailable) },
+			[]string{Answers}},
+		"the app answers nothing": {func(_ *testing.T, s *fake.APIServer) { s.Say(app, "") }, []string{Answers}},
+		"no pod comes back": {func(_ *testing.T, s *fake.APIServer) {
+			s.Answer("DELETE "+pods+"/one", func(w http.ResponseWriter, _ *http.Request) { s.Delete(pods + "/one") })
+		}, []string{ComesBack}},
+		"a pod is not deleted": {func(_ *testing.T, s *fake.APIServer) {
+			s.Answer("DELETE "+pods+"/one", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })
+		}, []string{ComesBack}},
+		"a target is down": {func(_ *testing.T, s *fake.APIServer) {
+			s.Say(targets, answer(target("apiserver", "up"), target("node-exporter", "up"), target("node-exporter", "down"), target("prometheus", "up")))
+		}, []string{Targets}},
+		"a target is missing": {func(_ *testing.T, s *fake.APIServer) {
+			s.Say(targets, answer(target("apiserver", "up"), target("node-exporter", "up"), target("prometheus", "up")))
+		}, []string{Targets}},
+		"Prometheus has no account": {func(_ *testing.T, s *fake.APIServer) {
+			s.Delete("/api/v1/namespaces/default/serviceaccounts/prometheus")
+		}, []string{Account}},
+		"Prometheus may delete": {func(_ *testing.T, s *fake.APIServer) {
+			s.Allowed = func(string, *authorizationv1.ResourceAttributes) bool { return true }
+		}, []string{Account}},
+		"Prometheus may not list": {func(_ *testing.T, s *fake.APIServer) {
+			s.Allowed = func(string, *authorizationv1.ResourceAttributes) bool { return false }
+		}, []string{Account}},
+		"only the asker may list": {func(_ *testing.T, s *fake.APIServer) {
+			s.Allowed = func(token string, a *authorizationv1.ResourceAttributes) bool {
+				return token != fake.Token("default", "prometheus") && a.Verb == "list"
+			}
+		}, []string{Account}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := lab(t)
+			c.spoil(t, s)
+			assert.Equal(t, c.want, run(t, s))
+		})
+	}
+}
+
+// TestNothingWanted: an app of no pods has none to answer or to come back.
+func TestNothingWanted(t *testing.T) {
+	s := lab(t)
+	s.Put(t, deploymentOf("0", "0"))
+	s.Fail(app, http.StatusServiceUnavailable)
+	assert.Empty(t, run(t, s))
+	assert.True(t, s.Has(pods+"/one"))
+}
+
+func TestCompareTargets(t *testing.T) {
 	want := map[string]int{"a": 1, "b": 2}
-	assert.NoError(t, compareTargets(answer(target("a", "up"), target("b", "up"), target("b", "up")), want))
-	assert.ErrorContains(t, compareTargets(answer(target("a", "up"), target("b", "up"), target("b", "down")), want), "http://x/b is down: no route")
-	assert.ErrorContains(t, compareTargets(answer(target("a", "up"), target("b", "up")), want), "targets up: a 1, b 1; expected: a 1, b 2")
-	assert.ErrorContains(t, compareTargets(answer(target("a", "up"), target("b", "up"), target("b", "up"), target("c", "up")), want), "c 1")
-	assert.Error(t, compareTargets(answer(), want))
+	compare := func(targets ...string) error { return compareTargets([]byte(answer(targets...)), want) }
+	a, b := target("a", "up"), target("b", "up")
+	assert.NoError(t, compare(a, b, b))
+	assert.ErrorContains(t, compare(a, b, target("b", "down")), "http://x/b")
+	assert.ErrorContains(t, compare(a, b), "b 1")
+	assert.ErrorContains(t, compare(a, b, b, target("c", "up")), "c 1")
+	assert.Error(t, compare())
 	assert.Error(t, compareTargets([]byte("<html>"), want))
 }
 
 func TestUnusableKubeconfig(t *testing.T) {
 	for name, raw := range map[string]string{"empty": "", "no YAML": "{", "no clusters": "apiVersion: v1\nkind: Config\n"} {
 		t.Run(name, func(t *testing.T) {
-			got := Run(context.Background(), Options{Kubeconfig: []byte(raw)})
+			got := Run(t.Context(), Options{Kubeconfig: []byte(raw)})
 			require.Len(t, got, 1)
+			assert.Equal(t, Usable, got[0].Question)
 			assert.False(t, got[0].OK)
 			assert.Equal(t, got, Failed(got))
 			assert.NotEmpty(t, got[0].Detail)
 		})
 	}
+}
+
+// TestContext: the context that is asked for is the one that is used.
+func TestContext(t *testing.T) {
+	s := lab(t)
+	ask := func(context string) []string {
+		var failed []string
+		for _, r := range Failed(Run(t.Context(), Options{Kubeconfig: s.Kubeconfig("x"), Context: context})) {
+			failed = append(failed, r.Question)
+		}
+		return failed
+	}
+	assert.Empty(t, ask("x"))
+	assert.True(t, slices.Equal([]string{Usable}, ask("y")))
 }

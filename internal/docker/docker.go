@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,11 +17,11 @@ import (
 // cluster's name.
 const KindLabel = "io.x-k8s.kind.cluster"
 
-// answerTimeout is how long an engine may take to say what it is.
+// answerTimeout is how long Docker may take to say what it is.
 const answerTimeout = 20 * time.Second
 
-// Run runs the docker command and returns its standard output. What it printed to
-// standard error, the end of it at least, is in the error.
+// Run runs the docker command and returns its standard output. Its error has what
+// the command printed to standard error, the end of it at least.
 func Run(ctx context.Context, args ...string) ([]byte, error) {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "docker", args...)
@@ -59,60 +60,103 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Info is what the engine says about itself.
+// Info is what Docker says about itself.
 type Info struct {
-	Host    string `json:"Name"`          // host name of the engine
-	Memory  uint64 `json:"MemTotal"`      // bytes in all
-	CPUs    int    `json:"NCPU"`          //
-	Root    string `json:"DockerRootDir"` // on the engine's host
-	Version string `json:"ServerVersion"`
+	Host            string `json:"Name"`          // name of the machine that it runs on
+	Memory          uint64 `json:"MemTotal"`      // bytes in all
+	CPUs            int    `json:"NCPU"`          //
+	Root            string `json:"DockerRootDir"` // on that machine
+	Version         string `json:"ServerVersion"`
+	OperatingSystem string // in words
+	OSType          string // of its containers: linux or windows
+	Architecture    string // as its kernel names it: x86_64, aarch64; see GoArch
+	CgroupVersion   string // 1 or 2
+	HTTPProxy       string `json:"HttpProxy"` // which it pulls images through
+	HTTPSProxy      string `json:"HttpsProxy"`
 }
 
-// Ask asks the engine what it is. Its error is *Error, or the context's.
+// Ask asks Docker what it is. Its error is *Error, or the context's.
 func Ask(ctx context.Context) (*Info, error) {
+	const install = "install Docker (https://docs.docker.com/engine/install/) and put it on PATH"
 	if _, err := exec.LookPath("docker"); err != nil {
-		return nil, &Error{
-			Problem: "the docker command was not found on PATH",
-			Remedy:  "install Docker (https://docs.docker.com/engine/install/) and put it on PATH",
-		}
+		return nil, &Error{Problem: "the docker command was not found on PATH", Remedy: install}
 	}
 	limited, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	out, err := Run(limited, "info", "--format", "{{json .}}")
-	info := &Info{}
-	if err == nil {
-		if err := json.Unmarshal(out, info); err != nil {
-			return nil, fmt.Errorf("docker info: %w", err)
-		}
+	var info struct {
+		Info
+		ServerErrors []string
+		Podman       any `json:"host"` // what Podman's own command has at this place
 	}
-	start := "start it (`sudo systemctl start docker`, or Docker Desktop)"
-	if host := os.Getenv("DOCKER_HOST"); host != "" {
-		start += fmt.Sprintf("; DOCKER_HOST points to %s: is that right?", host)
+	if err == nil {
+		err = json.Unmarshal(out, &info)
+	}
+	if err == nil && len(info.ServerErrors) > 0 { // commands before 23 end well without an answer
+		err = errors.New(strings.Join(info.ServerErrors, "; "))
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case limited.Err() != nil:
-		return nil, &Error{Problem: fmt.Sprintf("the Docker engine did not answer within %s", answerTimeout), Remedy: "restart Docker"}
-	case err == nil && info.Version != "":
-		return info, nil
+		return nil, &Error{Problem: fmt.Sprintf("Docker did not answer within %s", answerTimeout), Remedy: "restart Docker"}
 	case err != nil && strings.Contains(strings.ToLower(err.Error()), "permission denied"):
 		return nil, &Error{"this user may not use Docker", "join Docker's group with `sudo usermod -aG docker $USER` and log in again, or run as a user who may", err}
+	case info.Podman != nil:
+		return nil, &Error{Problem: "the docker command is Podman's, and the lab needs Docker", Remedy: install + " before it"}
+	case err != nil || info.Version == "":
+		start := "start it (`sudo systemctl start docker`, or Docker Desktop)"
+		if host := os.Getenv("DOCKER_HOST"); host != "" {
+			start += fmt.Sprintf("; DOCKER_HOST points to %s: is that right?", host)
+		}
+		return nil, &Error{"Docker does not answer", start, err}
+	case info.OSType == "windows":
+		return nil, &Error{Problem: "Docker is set to Windows containers", Remedy: "switch Docker Desktop to Linux containers"}
 	}
-	// Older commands end well without an engine.
-	return nil, &Error{"the Docker engine does not answer", start, err}
+	return &info.Info, nil
 }
 
-// HasImage tells whether the engine has an image already.
+// GoArch is the name that images and Go have for an architecture of Info.
+func GoArch(name string) string {
+	switch name {
+	case "x86_64":
+		return "amd64"
+	case "aarch64":
+		return "arm64"
+	}
+	return name
+}
+
+// Where tells what address the docker command talks to, and whether Podman is
+// there in Docker's place, as far as the command says.
+func Where(ctx context.Context) (endpoint string, podman bool) {
+	out, _ := Run(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+	parts, _ := Run(ctx, "version", "--format", "{{range .Server.Components}}{{.Name}} {{end}}")
+	return string(bytes.TrimSpace(out)), bytes.Contains(parts, []byte("Podman"))
+}
+
+// HasImage tells whether Docker has an image already.
 func HasImage(ctx context.Context, image string) bool {
 	_, err := Run(ctx, "image", "inspect", "--format", "{{.Id}}", image)
 	return err == nil
 }
 
-// KindNodes counts the nodes that run, of all kind clusters, whoever made them.
-func KindNodes(ctx context.Context) (int, error) {
-	out, err := Run(ctx, "ps", "--quiet", "--filter", "label="+KindLabel)
-	return len(bytes.Fields(out)), err
+// KindNodes counts the nodes of each kind cluster, whoever made it, and how many
+// of all run.
+func KindNodes(ctx context.Context) (nodes map[string]int, running int, err error) {
+	out, err := Run(ctx, "ps", "--all", "--filter", "label="+KindLabel, "--format", `{{.State}} {{.Label "`+KindLabel+`"}}`)
+	if err != nil {
+		return nil, 0, err
+	}
+	nodes = map[string]int{}
+	for line := range strings.Lines(string(out)) {
+		state, cluster, _ := strings.Cut(strings.TrimSpace(line), " ")
+		nodes[cluster]++
+		if state == "running" {
+			running++
+		}
+	}
+	return nodes, running, nil
 }
 
 // Publisher tells which container publishes a port of the host, and the kind

@@ -203,7 +203,7 @@ func (d *DockerDriver) WaitReady(ctx context.Context, cluster string, want int, 
 		select {
 		case <-ctx.Done():
 			now, _ := docker.Run(context.WithoutCancel(ctx), "exec", node.String(), "kubectl", "--kubeconfig", adminConf, "get", "nodes")
-			return fmt.Errorf("cluster %s: not all of %d nodes were Ready within %s; the nodes are:\n%s", cluster, want, limit, bytes.TrimSpace(now))
+			return fmt.Errorf("cluster %s: %w within %s; of %d there are:\n%s", cluster, ErrNotReady, limit, want, bytes.TrimSpace(now))
 		case <-time.After(time.Second):
 		}
 	}

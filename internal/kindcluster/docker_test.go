@@ -13,11 +13,21 @@ import (
 	kinderrors "sigs.k8s.io/kind/pkg/errors"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 	"sigs.k8s.io/kind/pkg/log"
+
+	"k8sbootcamp/internal/docker"
+)
+
+var (
+	errBoom  = errors.New("boom")
+	errSmoke = errors.New("smoke")
 )
 
 func TestNoDocker(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	assert.ErrorContains(t, NewDocker(log.NoopLogger{}).Ping(t.Context()), "install Docker")
+	err := NewDockerDriver(log.NoopLogger{}).Ping(t.Context())
+	var unusable *docker.Error
+	require.ErrorAs(t, err, &unusable)
+	assert.NotEmpty(t, unusable.Remedy)
 }
 
 // TestExplain: kind's errors leave out what the failed command printed.
@@ -60,11 +70,9 @@ func TestWithKubeconfig(t *testing.T) {
 			require.NoError(t, os.WriteFile(file, []byte("key"), 0o600))
 			return want
 		})
-		assert.True(t, errors.Is(err, want))
-		_, err = os.Stat(filepath.Dir(last(seen)))
+		assert.Equal(t, want, err)
+		_, err = os.Stat(filepath.Dir(seen[len(seen)-1]))
 		assert.ErrorIs(t, err, os.ErrNotExist)
 	}
 	assert.Len(t, seen, 2)
 }
-
-func last(s []string) string { return s[len(s)-1] }

@@ -48,6 +48,16 @@ func (l InotifyLimits) String() string {
 	return fmt.Sprintf("the kernel's inotify limits are fs.inotify.max_user_instances=%d, max_user_watches=%d; raise them with %s", l.Instances, l.Watches, l.Remedy())
 }
 
+// InotifyError is a failed build on a host whose limits are low.
+type InotifyError struct {
+	Limits InotifyLimits
+	Err    error // of the build
+}
+
+func (e *InotifyError) Error() string { return fmt.Sprintf("%v\na likely cause: %s", e.Err, e.Limits) }
+
+func (e *InotifyError) Unwrap() error { return e.Err }
+
 func readInt(file string) int {
 	b, err := os.ReadFile(file)
 	if err != nil {

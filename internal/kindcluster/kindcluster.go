@@ -56,9 +56,23 @@ const (
 // markRoot is the folder, inside a node, of the mount that tells the owner.
 const markRoot = "/kind/bootcamp"
 
-// ErrForeign is returned where the cluster's name is taken by a cluster that
-// another stack, or somebody by hand, made.
-var ErrForeign = errors.New("not made by this stack")
+// What may be wrong; errors.Is finds them in the errors of this package.
+var (
+	// ErrForeign: the cluster's name is taken by a cluster that another stack, or
+	// somebody by hand, made.
+	ErrForeign = errors.New("belongs to another stack")
+	// ErrGone: there is no cluster of the name.
+	ErrGone = errors.New("is gone")
+	// ErrLeft: Docker says that a cluster is deleted, and containers are there still.
+	ErrLeft = errors.New("could not be removed")
+	// ErrNotReady: nodes are missing or not Ready at the time limit.
+	ErrNotReady = errors.New("not all nodes are Ready")
+	// ErrConfig: kind's configuration has an error.
+	ErrConfig = errors.New("the kind configuration on standard input")
+	// ErrName and ErrClaim: an Identity's field cannot be used.
+	ErrName  = fmt.Errorf("allowed are 1 to %d of a-z, 0-9 and '-'", maxName)
+	ErrClaim = errors.New("allowed are 32 hexadecimal digits")
+)
 
 // NewClaim returns a fresh claim: 128 random bits in hex, a stack's own mark.
 func NewClaim() string {
@@ -73,14 +87,14 @@ type Identity struct {
 	Claim string // the stack's mark, from NewClaim
 }
 
-// Validate reports every field that cannot be used.
+// Validate reports every field that cannot be used: ErrName, ErrClaim, or both.
 func (c Identity) Validate() error {
 	var errs []error
 	if !ValidName(c.Name) {
-		errs = append(errs, fmt.Errorf("cluster name %q: allowed are 1 to %d of a-z, 0-9 and '-'", c.Name, maxName))
+		errs = append(errs, fmt.Errorf("cluster name %q: %w", c.Name, ErrName))
 	}
 	if b, err := hex.DecodeString(c.Claim); err != nil || len(b) != 16 {
-		errs = append(errs, fmt.Errorf("claim %q: allowed are 32 hexadecimal digits", c.Claim))
+		errs = append(errs, fmt.Errorf("claim %q: %w", c.Claim, ErrClaim))
 	}
 	return errors.Join(errs...)
 }
@@ -102,7 +116,8 @@ type Driver interface {
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
 	Delete(ctx context.Context, cluster string) error
-	// WaitReady returns once that many nodes are there and all are Ready.
+	// WaitReady returns once that many nodes are there and all are Ready, or
+	// ErrNotReady.
 	WaitReady(ctx context.Context, cluster string, nodes int, limit time.Duration) error
 	// Kubeconfig returns the administrator's kubeconfig.
 	Kubeconfig(ctx context.Context, cluster string) (string, error)
@@ -116,11 +131,15 @@ type Driver interface {
 // Manager does the work with a driver, one run at a time for each cluster.
 type Manager struct {
 	Driver Driver
-	Log    io.Writer            // progress, line by line
+	Log    io.Writer            // progress, line by line; nil is none
 	Limits func() InotifyLimits // of this host; nil is Inotify
 }
 
-func (m *Manager) say(format string, a ...any) { fmt.Fprintf(m.Log, format+"\n", a...) }
+func (m *Manager) say(format string, a ...any) {
+	if m.Log != nil {
+		fmt.Fprintf(m.Log, format+"\n", a...)
+	}
+}
 
 // Ensure makes the cluster exist with the configuration (kind's v1alpha4, in
 // YAML) and returns its kubeconfig. A finished, healthy cluster of the same
@@ -140,7 +159,7 @@ func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string
 	}
 	defer unlock()
 
-	mark := markPath(c.Claim, config)
+	mark := MarkPath(c.Claim, config)
 	found, err := m.Driver.Containers(ctx, c.Name)
 	if err != nil {
 		return "", err
@@ -148,7 +167,7 @@ func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string
 	switch {
 	case len(found) == 0:
 	case !Owned(found, c.Claim):
-		return "", m.foreign(c.Name, found)
+		return "", Foreign(c.Name, found)
 	case m.adoptable(ctx, c.Name, found, mark, len(wanted.Nodes)):
 		m.say("cluster %s is there already, built by this stack and healthy", c.Name)
 		return m.Driver.Kubeconfig(ctx, c.Name)
@@ -178,7 +197,7 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 	}
 	defer func() {
 		if err != nil && limits.Low() {
-			err = fmt.Errorf("%w\na likely cause: %s", err, limits)
+			err = &InotifyError{limits, err}
 		}
 	}()
 	err = m.Driver.Create(ctx, name, config)
@@ -213,7 +232,8 @@ func (m *Manager) adoptable(ctx context.Context, name string, found []Container,
 	return m.Driver.Finished(ctx, name) && m.Driver.WaitReady(ctx, name, nodes, adoptTimeout) == nil
 }
 
-// Kubeconfig returns the kubeconfig of the stack's cluster, which must exist.
+// Kubeconfig returns the kubeconfig of the stack's cluster. Its error is ErrGone
+// where there is none, and ErrForeign where it is another's.
 func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (string, error) {
 	if err := c.Validate(); err != nil {
 		return "", err
@@ -228,9 +248,9 @@ func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (string, error) {
 	case err != nil:
 		return "", err
 	case len(found) == 0:
-		return "", fmt.Errorf("cluster %s is gone; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name)
+		return "", fmt.Errorf("cluster %s %w; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name, ErrGone)
 	case !Owned(found, c.Claim):
-		return "", m.foreign(c.Name, found)
+		return "", Foreign(c.Name, found)
 	}
 	return m.Driver.Kubeconfig(ctx, c.Name)
 }
@@ -254,13 +274,13 @@ func (m *Manager) Delete(ctx context.Context, c Identity) error {
 		return nil
 	}
 	if !Owned(found, c.Claim) {
-		m.say("cluster %s is another's (%s); it stays", c.Name, names(found))
+		m.say("cluster %s (%s) belongs to another stack; left alone", c.Name, strings.Join(Names(found), " "))
 		return nil
 	}
 	return m.remove(ctx, c.Name)
 }
 
-// remove deletes a cluster and proves that it is gone.
+// remove deletes a cluster and proves that it is gone, or returns ErrLeft.
 func (m *Manager) remove(ctx context.Context, name string) error {
 	err := m.Driver.Delete(ctx, name)
 	if err != nil && ctx.Err() == nil {
@@ -276,7 +296,8 @@ func (m *Manager) remove(ctx context.Context, name string) error {
 		return err
 	}
 	if len(left) > 0 {
-		return fmt.Errorf("cluster %s: these containers could not be removed: %s; try `docker rm -f %s`", name, names(left), names(left))
+		all := strings.Join(Names(left), " ")
+		return fmt.Errorf("cluster %s: these containers %w: %s; try `docker rm -f %s`", name, ErrLeft, all, all)
 	}
 	return nil
 }
@@ -290,23 +311,28 @@ func (m *Manager) start(ctx context.Context, name string) (unlock func(), err er
 	})
 }
 
-func (m *Manager) foreign(name string, found []Container) error {
-	return fmt.Errorf("a kind cluster named %q exists (%s), %w; it was left untouched. "+
-		"Use another stack name, or remove that cluster with `go tool kind delete cluster --name %s`",
-		name, names(found), ErrForeign, name)
+// Foreign is the error of a cluster's name that another's cluster has. It is
+// ErrForeign.
+func Foreign(name string, found []Container) error {
+	return fmt.Errorf("the kind cluster %s (%s) %w; left alone. "+
+		"Use another stack name, or, if nobody needs that cluster, remove it: `go tool kind delete cluster --name %s`",
+		name, strings.Join(Names(found), " "), ErrForeign, name)
 }
 
-func names(found []Container) string {
+// Names are those of the containers.
+func Names(found []Container) []string {
 	out := make([]string, len(found))
 	for i, f := range found {
 		out[i] = f.Name
 	}
-	return strings.Join(out, " ")
+	return out
 }
 
 func claimPath(claim string) string { return path.Join(markRoot, claim) }
 
-func markPath(claim string, config []byte) string {
+// MarkPath is the mount, inside every node, that tells whose a cluster is and of
+// which configuration it was made.
+func MarkPath(claim string, config []byte) string {
 	sum := sha256.Sum256(config)
 	return path.Join(claimPath(claim), hex.EncodeToString(sum[:8]))
 }
@@ -336,10 +362,10 @@ func decode(config []byte) (*v1alpha4.Cluster, error) {
 	dec.KnownFields(true)
 	out := &v1alpha4.Cluster{}
 	if err := dec.Decode(out); err != nil {
-		return nil, fmt.Errorf("the kind configuration on standard input: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if len(out.Nodes) == 0 {
-		return nil, errors.New("the kind configuration on standard input has no nodes")
+		return nil, fmt.Errorf("%w has no nodes", ErrConfig)
 	}
 	return out, nil
 }

@@ -3,8 +3,12 @@
 package kubeclient
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -62,4 +66,27 @@ func of(raw *clientcmdapi.Config, context string) (*rest.Config, error) {
 	config.WarningHandler = rest.NoWarnings{}
 	config.QPS, config.Burst = 50, 100
 	return config, nil
+}
+
+// ErrNoAnswer is a cluster that cannot be reached, or does not answer in time.
+var ErrNoAnswer = errors.New("the cluster does not answer")
+
+// Explain makes ErrNoAnswer of errors that tell a reader nothing: deadlines, closed
+// connections, the client's own rate limiter. Others stay as they are.
+func Explain(err error) error {
+	if err == nil || errors.Is(err, ErrNoAnswer) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	var operation *net.OpError
+	if errors.As(err, &operation) && operation.Addr != nil {
+		return fmt.Errorf("%w at %s (%s)", ErrNoAnswer, operation.Addr, operation.Err)
+	}
+	var network net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout() {
+		return fmt.Errorf("%w within %s", ErrNoAnswer, Timeout)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "rate limiter") {
+		return ErrNoAnswer
+	}
+	return err
 }

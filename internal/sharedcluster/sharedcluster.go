@@ -62,6 +62,8 @@ const (
 // Object is the plural resource and the name of an object of the whole cluster.
 type Object struct{ Resource, Name string }
 
+func (o Object) String() string { return o.Resource + "/" + o.Name }
+
 // resources are the kinds that a stack has outside its namespace.
 var resources = map[string]schema.GroupVersionResource{
 	"namespaces":                        {Version: "v1", Resource: "namespaces"},
@@ -75,7 +77,7 @@ var resources = map[string]schema.GroupVersionResource{
 func Owned(objects []Object) string {
 	out := make([]string, len(objects))
 	for i, o := range objects {
-		out[i] = o.Resource + "/" + o.Name
+		out[i] = o.String()
 	}
 	return strings.Join(out, " ")
 }
@@ -139,9 +141,27 @@ func Connect(a Access, log io.Writer) (*Client, error) {
 	return &Client{config: config, dynamic: dyn, typed: typed, log: log}, nil
 }
 
-// Free returns an error that names each object which is there already without
-// the claim, and whose it is; a stack takes nothing over on a cluster that
-// others use. An empty claim is nobody's.
+// TakenError is an object that is there already and not the stack's.
+type TakenError struct {
+	Object Object
+	Stack  string // whose it is; empty where no stack of this project made it
+	Owner  string // in words
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("%s exists already; its owner is %s. It was left untouched: use another stack name, or ask its owner", e.Object, e.Owner)
+}
+
+// MissingError is an object that another stack must have made before.
+type MissingError struct{ Object Object }
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s is missing; the class's own stack makes it: `pulumi up` a stack with mode=shared-platform on this cluster first", e.Object)
+}
+
+// Free returns a *TakenError for each object which is there already without the
+// claim; a stack takes nothing over on a cluster that others use. An empty claim
+// is nobody's.
 func (c *Client) Free(ctx context.Context, claim string, objects []Object) error {
 	var errs []error
 	for _, o := range objects {
@@ -149,19 +169,19 @@ func (c *Client) Free(ctx context.Context, claim string, objects []Object) error
 		if err != nil {
 			errs = append(errs, err)
 		} else if live != nil && (claim == "" || live.GetAnnotations()[AnnotationClaim] != claim) {
-			errs = append(errs, fmt.Errorf("%s/%s exists already; its owner is %s. It was left untouched: use another stack name, or ask its owner", o.Resource, o.Name, owner(live)))
+			errs = append(errs, &TakenError{o, live.GetAnnotations()[AnnotationStack], owner(live)})
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// There returns an error that names each object which is missing.
+// There returns a *MissingError for each object which is missing.
 func (c *Client) There(ctx context.Context, objects []Object) error {
 	var errs []error
 	for _, o := range objects {
 		live, err := c.get(ctx, o)
 		if err == nil && live == nil {
-			err = fmt.Errorf("%s/%s is missing; the class's own stack makes it: `pulumi up` a stack with mode=shared-platform on this cluster first", o.Resource, o.Name)
+			err = &MissingError{o}
 		}
 		errs = append(errs, err)
 	}
@@ -178,7 +198,7 @@ func (c *Client) Release(ctx context.Context, claim string, objects []Object) er
 	for _, o := range objects {
 		live, err := c.get(ctx, o)
 		if err == nil && live != nil && live.GetAnnotations()[AnnotationClaim] == claim {
-			fmt.Fprintf(c.log, "removing %s/%s, which a run that was cut short has left\n", o.Resource, o.Name)
+			fmt.Fprintf(c.log, "removing %s, which a run that was cut short has left\n", o)
 			err = c.remove(ctx, o, live)
 		}
 		errs = append(errs, err)
@@ -192,7 +212,7 @@ func (c *Client) get(ctx context.Context, o Object) (*unstructured.Unstructured,
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("%s/%s: %w", o.Resource, o.Name, err)
+		return nil, fmt.Errorf("%s: %w", o, err)
 	}
 	return live, nil
 }
@@ -201,14 +221,14 @@ func (c *Client) remove(ctx context.Context, o Object, live *unstructured.Unstru
 	access, uid := c.dynamic.Resource(resources[o.Resource]), live.GetUID()
 	err := access.Delete(ctx, o.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting %s/%s: %w", o.Resource, o.Name, err)
+		return fmt.Errorf("deleting %s: %w", o, err)
 	}
 	err = wait.PollUntilContextTimeout(ctx, time.Second, goneTimeout, true, func(ctx context.Context) (bool, error) {
 		now, err := c.get(ctx, o)
 		return err == nil && (now == nil || now.GetUID() != uid), nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s/%s is still there %s after its deletion: %w", o.Resource, o.Name, goneTimeout, err)
+		return fmt.Errorf("%s is still there %s after its deletion: %w", o, goneTimeout, err)
 	}
 	return nil
 }

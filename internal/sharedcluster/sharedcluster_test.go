@@ -2,23 +2,62 @@ package sharedcluster
 
 import (
 	"bytes"
-	"context"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/dynamic/fake"
+
+	"k8sbootcamp/internal/fake"
+	"k8sbootcamp/internal/kubeclient"
 )
 
 var (
 	namespace = Object{"namespaces", "bootcamp-alice"}
 	binding   = Object{"clusterrolebindings", "bootcamp-alice-nodes"}
 )
+
+const (
+	namespacePath = "/api/v1/namespaces/bootcamp-alice"
+	bindingPath   = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/bootcamp-alice-nodes"
+)
+
+// namespaceOf is alice's namespace with annotations, and bindingOf her binding
+// with labels, each as JSON.
+func namespaceOf(annotations string) string {
+	return `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"bootcamp-alice","annotations":{` + annotations + `}}}`
+}
+
+func bindingOf(annotations, labels string) string {
+	return fmt.Sprintf(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding",`+
+		`"metadata":{"name":"bootcamp-alice-nodes","annotations":{%s},"labels":{%s}}}`, annotations, labels)
+}
+
+func claimed(by string) string { return `"bootcamp/claim":"` + by + `"` }
+
+// client is connected to a cluster with these objects.
+func client(t *testing.T, objects ...string) (*Client, *fake.APIServer, *bytes.Buffer) {
+	t.Helper()
+	server := fake.NewAPIServer(t, objects...)
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(file, server.Kubeconfig("class"), 0o600))
+	var log bytes.Buffer
+	c, err := Connect(Access{Kubeconfig: file, Context: "class"}, &log)
+	require.NoError(t, err)
+	return c, server, &log
+}
+
+// parts are the errors that were joined.
+func parts(t *testing.T, err error) []error {
+	t.Helper()
+	joined, ok := err.(interface{ Unwrap() []error })
+	require.True(t, ok, "%v", err)
+	return joined.Unwrap()
+}
 
 func TestOwnedRoundTrip(t *testing.T) {
 	objects := []Object{namespace, binding}
@@ -32,77 +71,108 @@ func TestOwnedRoundTrip(t *testing.T) {
 
 	for _, bad := range []string{"pods/x", "namespaces", "namespaces/", "/x"} {
 		_, err := ParseOwned(bad)
-		assert.ErrorContains(t, err, bad, bad)
+		assert.ErrorContains(t, err, fmt.Sprintf("%q", bad))
 	}
 }
 
-func object(apiVersion, kind, name string, annotations, labels map[string]string) *unstructured.Unstructured {
-	o := &unstructured.Unstructured{}
-	o.SetAPIVersion(apiVersion)
-	o.SetKind(kind)
-	o.SetName(name)
-	o.SetAnnotations(annotations)
-	o.SetLabels(labels)
-	return o
-}
-
-func client(objects ...runtime.Object) (*Client, *bytes.Buffer) {
-	var log bytes.Buffer
-	return &Client{dynamic: fake.NewSimpleDynamicClient(runtime.NewScheme(), objects...), log: &log}, &log
-}
-
 func TestFree(t *testing.T) {
-	ctx := context.Background()
 	both := []Object{namespace, binding}
-	ours := map[string]string{AnnotationClaim: "c1", AnnotationStack: "organization/bootcamp/alice"}
+	c, _, _ := client(t)
+	assert.NoError(t, c.Free(t.Context(), "", both), "nothing is there")
 
-	c, _ := client()
-	assert.NoError(t, c.Free(ctx, "", both), "nothing is there")
+	c, server, _ := client(t,
+		namespaceOf(claimed("c1")+`,"bootcamp/stack":"organization/bootcamp/alice"`),
+		bindingOf("", `"app.kubernetes.io/managed-by":"Helm"`))
+	errs := parts(t, c.Free(t.Context(), "", both))
+	require.Len(t, errs, 2)
+	var taken *TakenError
+	require.ErrorAs(t, errs[0], &taken)
+	assert.Equal(t, namespace, taken.Object)
+	assert.Equal(t, "organization/bootcamp/alice", taken.Stack)
+	require.ErrorAs(t, errs[1], &taken)
+	assert.Equal(t, binding, taken.Object)
+	assert.Empty(t, taken.Stack)
+	assert.Contains(t, taken.Owner, "Helm", "all that is known of the owner")
 
-	c, _ = client(
-		object("v1", "Namespace", namespace.Name, ours, nil),
-		object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", binding.Name, nil, map[string]string{"app.kubernetes.io/managed-by": "Helm"}))
-	err := c.Free(ctx, "", both)
-	assert.ErrorContains(t, err, "namespaces/bootcamp-alice exists already; its owner is stack organization/bootcamp/alice")
-	assert.ErrorContains(t, err, "clusterrolebindings/bootcamp-alice-nodes exists already; its owner is not this project (managed by Helm")
+	errs = parts(t, c.Free(t.Context(), "c1", both))
+	require.Len(t, errs, 1, "an object of the claim is free for it")
+	require.ErrorAs(t, errs[0], &taken)
+	assert.Equal(t, binding, taken.Object)
+	assert.Error(t, c.Free(t.Context(), "c2", []Object{namespace}), "an object of another claim is not")
 
-	err = c.Free(ctx, "c1", both)
-	assert.NotContains(t, err.Error(), "namespaces/bootcamp-alice", "an object of the claim is free for it")
-	assert.Error(t, c.Free(ctx, "c2", []Object{namespace}), "an object of another claim is not")
+	server.Fail("GET "+namespacePath, http.StatusForbidden)
+	err := c.Free(t.Context(), "c1", []Object{namespace})
+	require.Error(t, err, "what cannot be seen may be another's")
+	assert.NotErrorAs(t, err, &taken)
 }
 
 func TestThere(t *testing.T) {
-	c, _ := client(object("v1", "Namespace", namespace.Name, nil, nil))
-	assert.NoError(t, c.There(context.Background(), []Object{namespace}))
-	assert.ErrorContains(t, c.There(context.Background(), []Object{namespace, binding}), "clusterrolebindings/bootcamp-alice-nodes is missing")
+	c, server, _ := client(t, namespaceOf(""))
+	assert.NoError(t, c.There(t.Context(), []Object{namespace}))
+
+	errs := parts(t, c.There(t.Context(), []Object{namespace, binding}))
+	require.Len(t, errs, 1)
+	var missing *MissingError
+	require.ErrorAs(t, errs[0], &missing)
+	assert.Equal(t, binding, missing.Object)
+
+	server.Fail("GET "+namespacePath, http.StatusForbidden)
+	err := c.There(t.Context(), []Object{namespace})
+	require.Error(t, err)
+	assert.NotErrorAs(t, err, &missing, "what cannot be seen may be there")
 }
 
 func TestRelease(t *testing.T) {
-	ctx := context.Background()
-	c, log := client(
-		object("v1", "Namespace", namespace.Name, map[string]string{AnnotationClaim: "c1"}, nil),
-		object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", binding.Name, map[string]string{AnnotationClaim: "c2"}, nil))
-	assert.Error(t, c.Release(ctx, "", []Object{namespace}), "an empty claim would be everybody's")
+	c, server, log := client(t, namespaceOf(claimed("c1")), bindingOf(claimed("c2"), ""))
+	assert.Error(t, c.Release(t.Context(), "", []Object{namespace}), "an empty claim would be everybody's")
 
-	require.NoError(t, c.Release(ctx, "c1", []Object{namespace, binding, {"clusterroles", "never-made"}}))
-	assert.Contains(t, log.String(), "removing namespaces/bootcamp-alice")
-	_, err := c.dynamic.Resource(resources["namespaces"]).Get(ctx, namespace.Name, metav1.GetOptions{})
-	assert.Error(t, err, "the claim's namespace is still there")
-	_, err = c.dynamic.Resource(resources["clusterrolebindings"]).Get(ctx, binding.Name, metav1.GetOptions{})
-	assert.NoError(t, err, "an object of another claim is gone")
+	require.NoError(t, c.Release(t.Context(), "c1", []Object{namespace, binding, {"clusterroles", "never-made"}}))
+	assert.False(t, server.Has(namespacePath), "the claim's namespace is still there")
+	assert.True(t, server.Has(bindingPath), "an object of another claim is gone")
+	assert.Contains(t, log.String(), namespace.String())
+	assert.NotContains(t, log.String(), binding.String())
+}
+
+// TestReleaseOfAnother: an object that another made in the meantime, under the
+// same name, is not the one that was looked at.
+func TestReleaseOfAnother(t *testing.T) {
+	c, server, _ := client(t, namespaceOf(claimed("c1")))
+	looked := false
+	server.Answer("GET "+namespacePath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if looked {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		looked = true
+		_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"bootcamp-alice","uid":"an-older-one","annotations":{` + claimed("c1") + `}}}`))
+	})
+	assert.Error(t, c.Release(t.Context(), "c1", []Object{namespace}))
+	assert.True(t, server.Has(namespacePath), "another's namespace is gone")
+}
+
+// TestKubeconfig: it leads to the cluster, as the account, into the namespace.
+func TestKubeconfig(t *testing.T) {
+	c, server, _ := client(t, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"namespace":"bootcamp-alice","name":"student"}}`)
+	raw, _, err := c.Kubeconfig(t.Context(), "bootcamp-alice", "student", time.Hour)
+	require.NoError(t, err)
+	config, err := kubeclient.FromBytes(raw, "bootcamp-alice")
+	require.NoError(t, err)
+	assert.Equal(t, server.URL, config.Host)
+	assert.Equal(t, fake.Token("bootcamp-alice", "student"), config.BearerToken)
+	assert.Contains(t, string(raw), "namespace: bootcamp-alice")
+
+	_, _, err = c.Kubeconfig(t.Context(), "bootcamp-alice", "teacher", time.Hour)
+	assert.Error(t, err, "an account that is not there")
 }
 
 func TestAccess(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	require.NoError(t, os.WriteFile(file, []byte(`apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
-users: [{name: u, user: {}}]
-contexts: [{name: class, context: {cluster: c, user: u}}]
-current-context: class
-`), 0o600))
+	require.NoError(t, os.WriteFile(file, fake.NewAPIServer(t).Kubeconfig("class"), 0o600))
 	assert.NoError(t, Access{Kubeconfig: file, Context: "class"}.Check())
-	assert.ErrorContains(t, Access{Kubeconfig: file, Context: "clas"}.Check(), `has no context "clas"; its contexts are: class`)
+	err := Access{Kubeconfig: file, Context: "clas"}.Check()
+	assert.ErrorContains(t, err, `"clas"`)
+	assert.ErrorContains(t, err, "contexts are: class", "those that there are")
 	assert.Error(t, Access{Kubeconfig: file}.Check(), "the current context is never taken by itself")
-	assert.ErrorContains(t, Access{Kubeconfig: file + "-gone", Context: "class"}.Check(), file+"-gone")
+	assert.ErrorIs(t, Access{Kubeconfig: file + "-gone", Context: "class"}.Check(), os.ErrNotExist)
 }

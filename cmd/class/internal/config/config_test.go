@@ -3,85 +3,238 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/internal/sharedcluster"
 )
 
-const project = "bootcamp"
-
-func load(t *testing.T, text string) *File {
+// request is for a folder with these files, and with the roster class.csv if it is
+// among them.
+func request(t *testing.T, files map[string]string) Request {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "Pulumi.x.yaml")
-	if text != "" {
-		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	dir := t.TempDir()
+	r := Request{
+		Project:     &workspace.Project{Name: "bootcamp"},
+		File:        func(stack string) string { return filepath.Join(dir, "Pulumi."+stack+".yaml") },
+		Stack:       "dev",
+		MustBeRight: true,
 	}
-	f, err := Load(&workspace.Project{Name: project}, file)
+	for name, text := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		if name == "class.csv" {
+			r.Stack, r.Roster = "", filepath.Join(dir, name)
+		}
+	}
+	return r
+}
+
+func read(t *testing.T, r Request) []*Stack {
+	t.Helper()
+	stacks, problems, err := Read(r)
 	require.NoError(t, err)
-	return f
+	require.Empty(t, problems)
+	return stacks
 }
 
-func TestMerge(t *testing.T) {
-	f := load(t, "config:\n  bootcamp:replicas: 3\n  bootcamp:workers: \"1\"\n  bootcamp:hostPort: 18080\n  other:key: x\n")
-	c, err := Merge(project, "x", f, []string{"hostPort", "edition"},
-		Values{"replicas": "4", "workers": "1"}, Values{"replicas": "5"})
+// problems are those of a request, without the folder's name.
+func problems(t *testing.T, r Request) []string {
+	t.Helper()
+	_, found, err := Read(r)
 	require.NoError(t, err)
-	assert.Equal(t, 5, c.Settings.Replicas, "the last one wins")
-	assert.Equal(t, 1, c.Settings.Workers)
-	assert.Equal(t, 0, c.Settings.HostPort, "an unset key is the default")
-	assert.Equal(t, Values{"replicas": "5"}, c.Set, "only what differs is written")
-	assert.Equal(t, []string{"bootcamp:hostPort"}, c.Unset, "only what is there goes")
-	assert.Equal(t, []string{"bootcamp:replicas", "bootcamp:workers", "other:key"}, c.Keys)
+	var out []string
+	for _, p := range found {
+		assert.NotEmpty(t, p.Remedy)
+		out = append(out, p.Check+" "+strings.ReplaceAll(p.Problem, filepath.Dir(r.File("x"))+string(filepath.Separator), ""))
+	}
+	return out
 }
 
-func TestMergeUnsetYieldsToFlag(t *testing.T) {
-	c, err := Merge(project, "x", load(t, "config:\n  bootcamp:replicas: 3\n"), []string{"replicas"}, Values{"replicas": "4"}, Values{})
-	require.NoError(t, err)
-	assert.Equal(t, 4, c.Settings.Replicas)
-	assert.Empty(t, c.Unset)
-	assert.Equal(t, Values{"replicas": "4"}, c.Set)
+func TestLayers(t *testing.T) {
+	const file = "config:\n  bootcamp:replicas: 3\n  bootcamp:workers: \"1\"\n  bootcamp:hostPort: 18080\n  other:key: x\n"
+	for name, c := range map[string]struct {
+		roster, file              string
+		flags                     []string
+		replicas, nodes, hostPort int
+		set                       Values
+		unset, keys               []string
+	}{
+		"defaults": {replicas: 2, nodes: 4, set: Values{}},
+		"the file": {
+			file: file, replicas: 3, nodes: 2, hostPort: 18080, set: Values{},
+			keys: []string{"bootcamp:hostPort", "bootcamp:replicas", "bootcamp:workers", "other:key"},
+		},
+		"a flag wins; only what differs is written": {
+			file: file, flags: []string{"replicas=4", "bootcamp:workers=1"}, replicas: 4, nodes: 2, hostPort: 18080, set: Values{"replicas": "4"},
+			keys: []string{"bootcamp:hostPort", "bootcamp:replicas", "bootcamp:workers", "other:key"},
+		},
+		"a cell wins over it; an empty one is the default": {
+			file: file, flags: []string{"replicas=4"}, roster: "name,replicas,hostPort,edition\ndev,5,,\n",
+			replicas: 5, nodes: 2, set: Values{"replicas": "5"}, unset: []string{"bootcamp:hostPort"},
+			keys: []string{"bootcamp:replicas", "bootcamp:workers", "other:key"},
+		},
+		"an empty cell yields to a flag": {
+			file: file, flags: []string{"replicas=4"}, roster: "name,replicas\ndev,\n", replicas: 4, nodes: 2, hostPort: 18080, set: Values{"replicas": "4"},
+			keys: []string{"bootcamp:hostPort", "bootcamp:replicas", "bootcamp:workers", "other:key"},
+		},
+		"a secret is left to Pulumi": {
+			file: "config:\n  bootcamp:workers:\n    secure: v1:abc\n", replicas: 2, nodes: 4, set: Values{}, keys: []string{"bootcamp:workers"},
+		},
+		"a secret is replaced": {
+			file: "config:\n  bootcamp:workers:\n    secure: v1:abc\n", flags: []string{"workers=0"},
+			replicas: 2, nodes: 1, set: Values{"workers": "0"}, keys: []string{"bootcamp:workers"},
+		},
+		"a secret goes": {
+			file: "config:\n  bootcamp:workers:\n    secure: v1:abc\n", roster: "name,workers\ndev,\n",
+			replicas: 2, nodes: 4, set: Values{}, unset: []string{"bootcamp:workers"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{}
+			if c.file != "" {
+				files["Pulumi.dev.yaml"] = c.file
+			}
+			if c.roster != "" {
+				files["class.csv"] = c.roster
+			}
+			r := request(t, files)
+			r.Flags = c.flags
+			s := read(t, r)[0]
+			assert.Equal(t, c.replicas, s.Settings.Replicas)
+			assert.Equal(t, c.nodes, s.Nodes())
+			assert.Equal(t, c.hostPort, s.HostPort())
+			assert.Equal(t, c.set, s.Set)
+			assert.Equal(t, c.unset, s.Unset)
+			assert.Equal(t, c.keys, s.Keys)
+			assert.Equal(t, c.file == "", s.File.Ours)
+		})
+	}
 }
 
-func TestMergeReportsAll(t *testing.T) {
-	_, err := Merge(project, "x", load(t, "config:\n  bootcamp:worker: 3\n"), nil, Values{"replicas": "many", "edition": "old"})
-	problems := Problems(err)
-	require.Len(t, problems, 3)
-	assert.ErrorContains(t, problems[0], `bootcamp:replicas = "many"`)
-	assert.ErrorContains(t, problems[1], `bootcamp:edition = "old"`)
-	assert.ErrorContains(t, problems[2], "bootcamp:worker is no key of this project; did you mean workers?")
+func TestWhere(t *testing.T) {
+	stacks := read(t, request(t, map[string]string{
+		"class.csv": "name,student,mode,kubeContext,nodeImage\nann,山田,,,kindest/node:v1.30.0\nbob,,shared-student,eks,\nclass,,shared-platform,eks,\n",
+	}))
+	require.Len(t, stacks, 3)
+	ann, bob, class := stacks[0], stacks[1], stacks[2]
+	assert.Equal(t, []any{"ann", "山田", 2}, []any{ann.Name, ann.Student, ann.Line})
+	assert.Equal(t, []any{"bob", "bob", 3}, []any{bob.Name, bob.Student, bob.Line})
+	assert.Equal(t, []bool{true, false, false}, []bool{ann.OnKind(), bob.OnKind(), class.OnKind()})
+	assert.Equal(t, []bool{false, false, true}, []bool{ann.Platform(), bob.Platform(), class.Platform()})
+	assert.Equal(t, "kindest/node:v1.30.0", ann.NodeImage())
+	_, shared := ann.Access()
+	assert.False(t, shared)
+	access, shared := bob.Access()
+	assert.True(t, shared)
+	assert.Equal(t, sharedcluster.Access{Context: "eks"}, access)
 }
 
-func TestSecretIsLeftToPulumi(t *testing.T) {
-	f := load(t, "encryptionsalt: v1:x\nconfig:\n  bootcamp:nodeImage:\n    secure: v1:abc\n")
-	assert.True(t, f.Secrets["nodeImage"])
-	c, err := Merge(project, "x", f, nil)
-	require.NoError(t, err)
-	assert.Empty(t, c.Set)
-	assert.Equal(t, []string{"bootcamp:nodeImage"}, c.Keys)
+func TestProblems(t *testing.T) {
+	replicas := `bootcamp:replicas = "many": allowed is a whole number from 0 to 100`
+	context := `config bootcamp:kubeContext = "": with mode=shared-student it must name a context of the kubeconfig (` + "`kubectl config get-contexts`)"
+	workers := "config:\n  bootcamp:worker: 3\n"
+	unknown := "bootcamp:worker: unknown key; did you mean workers? (`pulumi config rm \"worker\"` removes it)"
+	for name, c := range map[string]struct {
+		files map[string]string
+		flags []string
+		want  []string
+	}{
+		"one stack": {
+			map[string]string{"Pulumi.dev.yaml": workers}, []string{"replicas=many"},
+			[]string{"config " + replicas, "config " + unknown},
+		},
+		"flags that are none": {
+			nil, []string{"replicas", "=3", "workers=1", "bootcamp:workers=2"},
+			[]string{`config --config "replicas" is not KEY=VALUE`, `config --config "=3" is not KEY=VALUE`, `config --config "workers" is given twice`},
+		},
+		"a cell is its line's": {
+			map[string]string{"class.csv": "name,replicas\nann,many\nbob,many\n"}, nil,
+			[]string{"config class.csv:2: ann: " + replicas, "config class.csv:3: bob: " + replicas},
+		},
+		"a flag is said once, also where a cell hides it": {
+			map[string]string{"class.csv": "name,replicas\nann,\nbob,3\ncid,\n"}, []string{"replicas=many"},
+			[]string{"config " + replicas},
+		},
+		"a cell beside a flag": {
+			map[string]string{"class.csv": "name,replicas\nann,many\nbob,\n"}, []string{"replicas=many"},
+			[]string{"config class.csv:2: ann: " + replicas, "config " + replicas},
+		},
+		"a flag's clash with what is missing": {
+			map[string]string{"class.csv": "name\nann\nbob\n"}, []string{"mode=shared-student"}, []string{context},
+		},
+		"a student's file": {
+			map[string]string{"class.csv": "name\nann\nbob\n", "Pulumi.bob.yaml": workers}, nil,
+			[]string{"config class.csv:3: bob: " + unknown},
+		},
+		"roster and flags at once": {
+			map[string]string{"class.csv": "name\na b\n"}, []string{"x"},
+			[]string{`roster class.csv:2: stack name "a b": allowed are 1 to 100 letters, digits, '-', '_' and '.', not '-' first, and not dots alone`, `config --config "x" is not KEY=VALUE`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(t, c.files)
+			r.Flags = c.flags
+			assert.Equal(t, c.want, problems(t, r))
+		})
+	}
 }
 
-func TestLoadMissingAndBroken(t *testing.T) {
-	assert.False(t, load(t, "").Exists)
-	file := filepath.Join(t.TempDir(), "Pulumi.x.yaml")
-	require.NoError(t, os.WriteFile(file, []byte("config: [\n"), 0o600))
-	_, err := Load(&workspace.Project{Name: project}, file)
-	assert.ErrorContains(t, err, file)
+func TestWrongConfigurationMayBeRight(t *testing.T) {
+	r := request(t, map[string]string{"Pulumi.dev.yaml": "config:\n  bootcamp:workers: many\n"})
+	r.MustBeRight = false
+	s := read(t, r)[0]
+	assert.Nil(t, s.Settings)
+	assert.True(t, s.OnKind(), "nobody knows")
+	assert.False(t, s.Platform())
+	_, shared := s.Access()
+	assert.False(t, shared)
 }
 
-func TestParseFlags(t *testing.T) {
-	got, err := ParseFlags(project, []string{"replicas=3", "bootcamp:nodeImage=a=b:1", "echoImage="})
-	require.NoError(t, err)
-	assert.Equal(t, Values{"replicas": "3", "nodeImage": "a=b:1", "echoImage": ""}, got)
-
-	_, err = ParseFlags(project, []string{"replicas", "=3", "workers=1", "bootcamp:workers=2"})
-	require.Error(t, err)
-	assert.Len(t, err.(interface{ Unwrap() []error }).Unwrap(), 3)
+func TestBrokenFile(t *testing.T) {
+	for _, right := range []bool{true, false} {
+		r := request(t, map[string]string{"class.csv": "name\nann\nbob\n", "Pulumi.bob.yaml": "config: [\n"})
+		r.MustBeRight = right
+		stacks, found, err := Read(r)
+		require.NoError(t, err)
+		require.Len(t, stacks, 2)
+		assert.Nil(t, stacks[1].Settings)
+		require.Len(t, found, 1)
+		assert.Equal(t, CheckConfig, found[0].Check)
+		assert.Contains(t, found[0].Problem, r.File("bob"))
+	}
 }
 
-func TestCheckName(t *testing.T) {
-	assert.Empty(t, CheckName("hanako-1"))
-	assert.Len(t, CheckName("a/b"), 1)
-	assert.Len(t, CheckName(""), 1)
+func TestOnly(t *testing.T) {
+	r := request(t, map[string]string{"class.csv": "name\nann\nbob\ncid\n"})
+	r.Only = []string{"cid", "ann"}
+	var names []string
+	for _, s := range read(t, r) {
+		names = append(names, s.Name)
+	}
+	assert.Equal(t, []string{"ann", "cid"}, names, "in the roster's order")
+}
+
+func TestUsage(t *testing.T) {
+	for name, change := range map[string]func(*Request){
+		"--only without a roster": func(r *Request) { r.Roster, r.Stack, r.Only = "", "dev", []string{"ann"} },
+		"--only of nobody":        func(r *Request) { r.Only = []string{"ann", "zoe"} },
+		"no such roster":          func(r *Request) { r.Roster += "x" },
+		"a folder as roster":      func(r *Request) { r.Roster = filepath.Dir(r.Roster) },
+		"a path as stack":         func(r *Request) { r.Roster, r.Stack = "", "../x" },
+		"a flag as stack":         func(r *Request) { r.Roster, r.Stack = "", "-h" },
+		"no stack":                func(r *Request) { r.Roster, r.Stack = "", "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(t, map[string]string{"class.csv": "name\nann\n"})
+			change(&r)
+			stacks, found, err := Read(r)
+			assert.Error(t, err)
+			assert.Empty(t, stacks)
+			assert.Empty(t, found)
+		})
+	}
 }

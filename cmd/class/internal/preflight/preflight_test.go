@@ -3,6 +3,7 @@ package preflight
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,254 +14,279 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/cmd/class/internal/config"
+	"k8sbootcamp/components/editions"
+	"k8sbootcamp/components/settings"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/kindcluster"
 )
 
-// fake is a machine on which all is well until a test says otherwise.
-type fake struct {
-	missing   map[string]bool
-	dockerErr error
-	info      docker.Info
-	nodes     map[string]int
-	running   int
-	images    bool
-	taken     map[int]error
-	publisher [2]string
-	memory    uint64
-	disk      uint64
-	inotify   kindcluster.InotifyLimits
-	readOnly  error
-}
-
-func well() *fake {
-	return &fake{
-		info: docker.Info{Host: "here", Memory: 64 * GB, CPUs: 8, Root: "/var/lib/docker"}, images: true,
-		memory: 64 * GB, disk: 500 * GB, inotify: kindcluster.InotifyLimits{Instances: 1024, Watches: 1 << 20},
+// well is a machine on which all is well, with these labs to be built.
+func well(labs ...Lab) *Machine {
+	return &Machine{
+		Folders: []Folder{{Path: "/project", Free: 500 * gib}},
+		Docker:  &docker.Info{Memory: 64 * gib, CPUs: 8, Root: "/var/lib/docker", Architecture: "x86_64"},
+		CPUs:    8, FreeMemory: 64 * gib, FreeDisk: 500 * gib,
+		Inotify: kindcluster.InotifyLimits{Instances: 1024, Watches: 1 << 20},
+		Labs:    labs,
 	}
 }
 
-func (f *fake) LookPath(file string) error {
-	if f.missing[file] {
-		return errors.New("not found")
-	}
-	return nil
+func lab(stack string, nodes, port int) Lab {
+	return Lab{HasImage: true, Stack: &config.Stack{Name: stack, Settings: &settings.Settings{
+		Mode: settings.OwnCluster, Workers: nodes - 1, HostPort: port, Images: editions.Images{Node: "img:1"},
+	}}}
 }
 
-func (f *fake) Docker(context.Context) (*docker.Info, error) {
-	if f.dockerErr != nil {
-		return nil, f.dockerErr
-	}
-	return &f.info, nil
-}
-func (f *fake) Nodes(_ context.Context, c string) (int, error) { return f.nodes[c], nil }
-func (f *fake) KindNodes(context.Context) (int, error)         { return f.running, nil }
-func (f *fake) HasImage(context.Context, string) bool          { return f.images }
-func (f *fake) Publisher(context.Context, int) (string, string, error) {
-	return f.publisher[0], f.publisher[1], nil
-}
-func (f *fake) Listen(port int) error              { return f.taken[port] }
-func (f *fake) HostName() string                   { return "here" }
-func (f *fake) FreeMemory() (uint64, error)        { return f.memory, nil }
-func (f *fake) FreeDisk(string) (uint64, error)    { return f.disk, nil }
-func (f *fake) Inotify() kindcluster.InotifyLimits { return f.inotify }
-func (f *fake) Writable(string) error              { return f.readOnly }
-
-func want(stack string, nodes, port int) Want {
-	return Want{Stack: stack, Cluster: "bootcamp-" + stack, Nodes: nodes, Image: "img:1", HostPort: port}
-}
-
-func run(t *testing.T, f *fake, wants ...Want) *Report {
-	t.Helper()
-	r, err := Run(context.Background(), f, true, wants, "/project")
-	require.NoError(t, err)
-	for _, found := range r.Findings {
-		assert.NotEmpty(t, found.Remedy, found.Problem)
-	}
-	return r
-}
-
-func checks(r *Report) string {
-	var names []string
-	for _, f := range r.Findings {
-		names = append(names, f.Check)
-	}
-	return strings.Join(names, " ")
-}
-
-func TestAllWell(t *testing.T) {
-	r := run(t, well(), want("a", 4, 18080), want("b", 4, 0))
-	assert.Empty(t, r.Findings)
-	assert.Equal(t, 2, r.Parallel, "no more at a time than there are")
-}
-
-func TestEveryFindingAtOnce(t *testing.T) {
-	f := well()
-	f.missing = map[string]bool{"go": true}
-	f.readOnly = errors.New("read-only file system")
-	f.memory, f.disk = 2*GB, 2*GB
-	f.inotify = kindcluster.InotifyLimits{Instances: 128, Watches: 8192}
-	f.taken = map[int]error{18080: syscall.EADDRINUSE}
-	r := run(t, f, want("a", 4, 18080), want("b", 4, 18080))
-	assert.Equal(t, "go folder port port memory disk inotify", checks(r))
-	assert.Equal(t, 1, r.Parallel)
-}
-
-func TestDocker(t *testing.T) {
-	t.Setenv("DOCKER_HOST", "unix:///gone.sock")
+func TestFindings(t *testing.T) {
+	low := kindcluster.InotifyLimits{Instances: 128, Watches: 8192}
 	for name, c := range map[string]struct {
-		err    error
-		remedy string
+		labs   []Lab
+		change func(*Machine)
+		want   []string // the check of each finding, and a fact that it names
 	}{
-		"missing":       {docker.ErrMissing, "install Docker"},
-		"not permitted": {docker.ErrNotPermitted, "usermod -aG docker"},
-		"not running":   {docker.ErrNotRunning, "DOCKER_HOST points to unix:///gone.sock"},
+		"all well": {[]Lab{lab("a", 4, 18080), lab("b", 4, 0)}, func(*Machine) {}, nil},
+		"no labs": {nil, func(m *Machine) {
+			m.FreeMemory, m.FreeDisk, m.Inotify, m.KindNodes = 0, 0, low, 40
+		}, nil},
+		"no Docker needed": {nil, func(m *Machine) { m.Docker = nil }, nil},
+		"everything at once": {[]Lab{lab("a", 4, 18080), lab("b", 4, 18080)}, func(m *Machine) {
+			m.NoGo, m.Folders[0].Closed = errors.New("no"), fs.ErrPermission
+			m.Labs[0].Taken = syscall.EADDRINUSE
+			m.FreeMemory, m.FreeDisk, m.Inotify = 2*gib, 2*gib, low
+			m.Setup = Setup{Podman: true, Platform: "linux/arm64", Elsewhere: "there", Proxies: []string{"HTTP_PROXY"}}
+		}, []string{"go", "folder /project", "port a, b", "port 18080", "docker Podman", "docker linux/arm64", "network there", "network HTTP_PROXY", "memory", "disk", "inotify"}},
+
+		"a full folder": {nil, func(m *Machine) { m.Folders[0].Free = 50 << 20 }, []string{"disk /project has 0.0 GiB"}},
+		"no Docker: what needs none is found all the same": {[]Lab{lab("a", 4, 18080)}, func(m *Machine) {
+			m.Docker, m.NoDocker = nil, &docker.Error{Problem: "gone", Remedy: "start it", Err: errors.New("said")}
+			m.Labs[0].Taken = syscall.EADDRINUSE
+		}, []string{"port 18080", "docker gone: said"}},
+
+		"memory": {[]Lab{lab("a", 4, 0), lab("b", 4, 0)}, func(m *Machine) { m.FreeMemory = 4 * gib },
+			[]string{"memory 2 new clusters of 8 nodes need about 5.0 GiB of memory; free: 4.0 GiB"}},
+		"memory that is in use already": {[]Lab{lab("a", 4, 0), lab("b", 4, 0)}, func(m *Machine) {
+			m.FreeMemory, m.Labs[0].There = 4*gib, true
+		}, nil},
+		"a machine of Docker's own": {[]Lab{lab("a", 1, 0)}, func(m *Machine) {
+			m.FreeMemory, m.FreeDisk, m.Inotify, m.Docker.Memory = unknown, unknown, kindcluster.InotifyLimits{}, gib
+		}, []string{"memory 1 new cluster of 1 node need about 1.5 GiB of memory; Docker has in all: 1.0 GiB"}},
+
+		"disk that is enough": {[]Lab{lab("a", 4, 0)}, func(m *Machine) { m.FreeDisk = 7 * gib }, nil},
+		"disk for an image, too": {[]Lab{lab("a", 4, 0)}, func(m *Machine) {
+			m.FreeDisk, m.Labs[0].HasImage = 7*gib, false
+		}, []string{"disk 7.5 GiB of disk in /var/lib/docker; free: 7.0 GiB"}},
+		"an image that two share": {[]Lab{lab("a", 1, 0), lab("b", 1, 0)}, func(m *Machine) {
+			m.FreeDisk, m.Labs[0].HasImage, m.Labs[1].HasImage = 9*gib/2, false, false
+		}, nil},
+
+		"inotify for one cluster":   {[]Lab{lab("a", 4, 0)}, func(m *Machine) { m.Inotify = low }, nil},
+		"inotify for a second one":  {[]Lab{lab("a", 4, 0), lab("b", 1, 0)}, func(m *Machine) { m.Inotify = low }, []string{"inotify max_user_instances=128"}},
+		"inotify beside what runs":  {[]Lab{lab("a", 4, 0)}, func(m *Machine) { m.Inotify, m.KindNodes = low, 1 }, []string{"inotify 1 that run"}},
+		"a port, once for all":      {[]Lab{lab("a", 1, 1), lab("b", 1, 2), lab("c", 1, 1), lab("d", 1, 1)}, func(*Machine) {}, []string{"port a, c, d"}},
+		"a port of the lab's own":   {[]Lab{lab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By, m.Labs[0].Own = syscall.EADDRINUSE, "x", true }, nil},
+		"a port of a container":     {[]Lab{lab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By = syscall.EADDRINUSE, "web" }, []string{"port container web"}},
+		"a port of another program": {[]Lab{lab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EADDRINUSE }, []string{"port another program"}},
+		"a port for root":           {[]Lab{lab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EACCES }, []string{"port may not use it"}},
+
+		"Docker's own platform": {[]Lab{lab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform = "linux/amd64" }, nil},
+		"by another name":       {[]Lab{lab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform, m.Docker.Architecture = "linux/arm64/v8", "aarch64" }, nil},
+		"another platform":      {[]Lab{lab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform, m.Docker.Architecture = "linux/amd64", "aarch64" }, []string{"docker linux/arm64"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := well()
-			f.dockerErr = c.err
-			f.taken = map[int]error{18080: syscall.EADDRINUSE}
-			r := run(t, f, want("a", 1, 18080))
-			require.Equal(t, "port docker", checks(r), "what needs no Docker is found all the same")
-			assert.Contains(t, r.Findings[1].Remedy, c.remedy)
+			m := well(c.labs...)
+			c.change(m)
+			found := m.Findings()
+			require.Len(t, found, len(c.want), "%v", found)
+			for i, want := range c.want {
+				check, fact, _ := strings.Cut(want, " ")
+				assert.Equal(t, check, found[i].Check)
+				assert.Contains(t, found[i].Problem, fact)
+				assert.NotEmpty(t, found[i].Remedy)
+			}
 		})
 	}
 }
 
-func TestNoDockerNeeded(t *testing.T) {
-	f := well()
-	f.dockerErr = docker.ErrMissing
-	r, err := Run(context.Background(), f, false, nil, "/project")
-	require.NoError(t, err)
-	assert.Empty(t, r.Findings)
-}
-
-func TestMemory(t *testing.T) {
-	f := well()
-	f.memory = 4 * GB
-	r := run(t, f, want("a", 4, 0), want("b", 4, 0))
-	require.Equal(t, "memory", checks(r))
-	assert.Contains(t, r.Findings[0].Problem, "2 new clusters of 8 nodes need about 5.0 GB of memory; free: 4.0 GB")
-	assert.Contains(t, r.Findings[0].Remedy, "workers=0")
-
-	f.nodes = map[string]int{"bootcamp-a": 4} // its memory is in use already
-	assert.Empty(t, run(t, f, want("a", 4, 0), want("b", 4, 0)).Findings)
-
-	f.info.Host = "docker-desktop" // what is free here says nothing
-	f.memory, f.info.Memory = 64*GB, 2*GB
-	r = run(t, f, want("b", 4, 0))
-	require.Equal(t, "memory", checks(r))
-	assert.Contains(t, r.Findings[0].Problem, "Docker has in all: 2.0 GB")
-}
-
-func TestDisk(t *testing.T) {
-	f := well()
-	f.disk = 7 * GB
-	assert.Empty(t, run(t, f, want("a", 4, 0)).Findings)
-	f.images = false // one more thing to store
-	r := run(t, f, want("a", 4, 0))
-	require.Equal(t, "disk", checks(r))
-	assert.Contains(t, r.Findings[0].Problem, "/var/lib/docker")
-}
-
-func TestInotify(t *testing.T) {
-	f := well()
-	f.inotify.Instances = 128
-	assert.Empty(t, run(t, f, want("a", 4, 0)).Findings, "one cluster of the course's size gets by")
-	f.running = 1
-	assert.Equal(t, "inotify", checks(run(t, f, want("a", 4, 0))), "but for what runs beside it")
-	f.running = 0
-	r := run(t, f, want("a", 4, 0), want("b", 1, 0))
-	require.Equal(t, "inotify", checks(r))
-	assert.Contains(t, r.Findings[0].Remedy, "max_user_instances=512")
-}
-
-func TestPorts(t *testing.T) {
-	f := well()
-	r := run(t, f, want("a", 1, 18080), want("b", 1, 18080), want("c", 1, 18080), want("d", 1, 18081))
-	require.Equal(t, "port", checks(r), "one finding a port")
-	assert.Contains(t, r.Findings[0].Problem, "hostPort 18080 is asked for by a, b, c")
-
-	f.taken = map[int]error{18080: syscall.EADDRINUSE}
-	f.publisher = [2]string{"bootcamp-a-control-plane", "bootcamp-a"}
-	assert.Empty(t, run(t, f, want("a", 1, 18080)).Findings, "the lab's own cluster has it")
-	r = run(t, f, want("b", 1, 18080))
-	require.Equal(t, "port", checks(r))
-	assert.Contains(t, r.Findings[0].Problem, "container bootcamp-a-control-plane")
+func TestInotifyRemedy(t *testing.T) {
+	m := well(lab("a", 8, 0))
+	m.Inotify.Instances = 128
+	found := m.Findings()
+	require.Len(t, found, 1)
+	assert.Equal(t, m.Inotify.Remedy(), found[0].Remedy)
 }
 
 func TestParallel(t *testing.T) {
 	for _, c := range []struct {
-		memory                     uint64
-		cpus, nodes, students, all int
+		memory                       uint64
+		cpus, nodes, students, atOne int
 	}{
-		{64 * GB, 8, 4, 20, 8},
-		{64 * GB, 64, 4, 20, 20},
-		{10 * GB, 64, 4, 20, 3},
-		{10 * GB, 64, 1, 20, 6},
+		{64 * gib, 8, 4, 20, 8},
+		{64 * gib, 64, 4, 20, 20},
+		{10 * gib, 64, 4, 20, 3},
+		{10 * gib, 64, 1, 20, 6},
 		{100, 64, 1, 20, 1},
-		{64 * GB, 0, 1, 20, 1},
+		{64 * gib, 0, 1, 20, 1},
 	} {
-		assert.Equal(t, c.all, parallel(c.memory, c.cpus, c.nodes, c.students), "%+v", c)
+		m := well(lab("a", c.nodes, 0))
+		m.FreeMemory, m.Docker.CPUs = c.memory, c.cpus
+		assert.Equal(t, c.atOne, m.Parallel(c.students), "%+v", c)
 	}
+	m := well()
+	assert.Equal(t, 16, m.Parallel(20), "nothing to build: twice the cores")
+	assert.Equal(t, 3, m.Parallel(3))
+	m.Docker = nil
+	assert.Equal(t, 1, m.Parallel(0))
+	there := lab("a", 11, 0)
+	there.There = true
+	m = well(there, lab("b", 1, 0))
+	m.FreeMemory = 3 * gib
+	assert.Equal(t, 2, m.Parallel(20), "of the size that is to be made")
+}
+
+func TestElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		endpoint    string
+		inContainer bool
+		docker      string
+		want        string
+	}{
+		{"unix:///var/run/docker.sock", false, "here", ""},
+		{"unix:///var/run/docker.sock", false, "docker-desktop", ""},
+		{"npipe:////./pipe/docker_engine", false, "docker-desktop", ""},
+		{"", false, "here", ""},
+		{"tcp://127.0.0.1:2375", false, "here", ""},
+		{"tcp://localhost:2375", false, "here", ""},
+		{"tcp://10.0.0.1:2376", false, "there", "10.0.0.1"},
+		{"ssh://teacher@lab", false, "there", "lab"},
+		{"unix:///var/run/docker.sock", true, "here", ""}, // Docker in it
+		{"unix:///var/run/docker.sock", true, "there", "there"},
+	} {
+		assert.Equal(t, c.want, elsewhere(c.endpoint, c.inContainer, "here", c.docker), "%+v", c)
+	}
+}
+
+// TestLook asks a docker command that answers from a list.
+func TestLook(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "docker"), []byte(`#!/bin/sh
+case "$*" in
+info*) echo '{"Name":"far","MemTotal":8,"NCPU":3,"ServerVersion":"27","Architecture":"aarch64"}' ;;
+"ps --all"*) printf 'running bootcamp-a\nexited bootcamp-a\nrunning kind\n' ;;
+"ps --filter publish="*) echo bootcamp-a-control-plane bootcamp-a ;;
+"image inspect"*img:1) echo sha256:1 ;;
+"context inspect"*) echo ssh://teacher@far ;;
+"version"*) echo Engine containerd ;;
+*) echo "$*" >&2; exit 1 ;;
+esac
+`), 0o700))
+	t.Setenv("PATH", dir)
+	t.Setenv("DOCKER_DEFAULT_PLATFORM", "linux/amd64")
+	t.Setenv("HTTP_PROXY", "http://user:secret@proxy:3128")
+	t.Setenv("http_proxy", "http://127.0.0.1:3128")
+	t.Setenv("HTTPS_PROXY", "")
+	t.Setenv("https_proxy", "localhost:3128")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	a, b, c := lab("a", 4, port), lab("b", 4, port), lab("c", 1, 0)
+	c.Settings.Images.Node = "img:2"
+	shared := &config.Stack{Name: "s", Settings: &settings.Settings{Mode: settings.SharedStudent}}
+
+	m, err := Look(context.Background(), []*config.Stack{a.Stack, b.Stack, c.Stack, shared, {Name: "wrong"}}, true, dir)
+	require.NoError(t, err)
+	assert.Error(t, m.NoGo)
+	require.Len(t, m.Folders, 1)
+	assert.NoError(t, m.Folders[0].Closed)
+	assert.Equal(t, &docker.Info{Host: "far", Memory: 8, CPUs: 3, Version: "27", Architecture: "aarch64"}, m.Docker)
+	assert.Equal(t, Setup{Elsewhere: "far", Platform: "linux/amd64", Proxies: []string{"https_proxy"}}, m.Setup)
+	assert.Equal(t, 2, m.KindNodes)
+	assert.Equal(t, uint64(unknown), m.FreeMemory, "Docker has another machine")
+	require.Len(t, m.Labs, 3)
+	for i, want := range []Lab{
+		{Stack: a.Stack, There: true, HasImage: true, By: "bootcamp-a-control-plane", Own: true},
+		{Stack: b.Stack, HasImage: true, By: "bootcamp-a-control-plane"},
+		{Stack: c.Stack},
+	} {
+		if i < 2 {
+			assert.ErrorIs(t, m.Labs[i].Taken, syscall.EADDRINUSE)
+			m.Labs[i].Taken = nil
+		}
+		assert.Equal(t, want, m.Labs[i])
+	}
+
+	m, err = Look(context.Background(), nil, false)
+	require.NoError(t, err)
+	assert.Nil(t, m.Docker)
+	assert.Nil(t, m.NoDocker)
+
+	t.Setenv("PATH", "")
+	m, err = Look(context.Background(), []*config.Stack{a.Stack}, true)
+	require.NoError(t, err)
+	assert.NotNil(t, m.NoDocker)
+	assert.Len(t, m.Labs, 1)
+}
+
+func TestLookInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\n"), 0o700))
+	t.Setenv("PATH", dir)
+	_, err := Look(ctx, nil, true)
+	assert.ErrorIs(t, err, context.Canceled)
 }
 
 // The real probes, each on what a new user's machine may lack.
-
-func TestRealDocker(t *testing.T) {
-	e := docker.New()
-	t.Setenv("PATH", t.TempDir())
-	_, err := e.Info(context.Background())
-	assert.ErrorIs(t, err, docker.ErrMissing)
-	assert.Error(t, This{e}.LookPath("go"))
-
-	for said, want := range map[string]error{
-		"permission denied while trying to connect to the Docker daemon socket":                docker.ErrNotPermitted,
-		"Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?": docker.ErrNotRunning,
-	} {
-		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\necho '"+said+"' >&2\nexit 1\n"), 0o700))
-		t.Setenv("PATH", dir)
-		_, err := e.Info(context.Background())
-		assert.ErrorIs(t, err, want)
-		assert.ErrorContains(t, err, said)
-	}
-}
 
 func TestRealPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).Port
-	assert.ErrorIs(t, This{}.Listen(port), syscall.EADDRINUSE)
+	assert.ErrorIs(t, tryListen(port), syscall.EADDRINUSE)
 	l.Close()
-	assert.NoError(t, This{}.Listen(port))
+	assert.NoError(t, tryListen(port))
 }
 
 func TestRealFolder(t *testing.T) {
 	dir := t.TempDir()
-	assert.NoError(t, This{}.Writable(filepath.Join(dir, "not", "yet")))
+	assert.NoError(t, tryWrite(filepath.Join(dir, "not", "yet")))
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, entries, "the try leaves nothing")
 
 	file := filepath.Join(dir, "file") // no folder can be below it, whoever asks
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	assert.Error(t, This{}.Writable(file))
+	assert.Error(t, tryWrite(file))
 	if os.Getuid() == 0 {
 		t.Log("as root every folder can be written; the folder without permission was not tried")
 		return
 	}
 	require.NoError(t, os.Chmod(dir, 0o500))
-	assert.ErrorIs(t, This{}.Writable(dir), os.ErrPermission)
+	assert.ErrorIs(t, tryWrite(dir), os.ErrPermission)
 	require.NoError(t, os.Chmod(dir, 0o700))
 }
 
 func TestRealCapacity(t *testing.T) {
-	memory, err := This{}.FreeMemory()
+	free := freeDisk(filepath.Join(t.TempDir(), "not", "yet"))
+	assert.Positive(t, free)
+	assert.Less(t, free, uint64(unknown))
+}
+
+// TestRealDocker asks this machine's Docker, if there is one.
+func TestRealDocker(t *testing.T) {
+	m, err := Look(context.Background(), []*config.Stack{lab("no-such-student", 1, 0).Stack}, true)
 	require.NoError(t, err)
-	assert.Greater(t, memory, uint64(1<<20))
-	disk, err := This{}.FreeDisk(filepath.Join(t.TempDir(), "not", "yet"))
-	require.NoError(t, err)
-	assert.Positive(t, disk)
+	if m.Docker == nil {
+		t.Skip("no Docker: ", m.NoDocker)
+	}
+	assert.False(t, m.Labs[0].There)
+	assert.NotContains(t, []string{"", "x86_64", "aarch64"}, docker.GoArch(m.Docker.Architecture))
+	assert.Greater(t, m.Docker.Memory, uint64(gib/4))
+	if m.FreeMemory != unknown {
+		assert.Less(t, m.FreeMemory, m.Docker.Memory)
+		assert.Positive(t, m.FreeDisk)
+	}
 }

@@ -2,6 +2,7 @@ package progress
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,130 +13,145 @@ import (
 
 const (
 	cluster    = "urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::cluster"
-	provider   = "urn:pulumi:x::bootcamp::pulumi:providers:kubernetes::cluster"
 	deployment = "urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp"
 	service    = "urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:core/v1:Service::bootcamp"
+	provider   = "urn:pulumi:x::bootcamp::pulumi:providers:kubernetes::cluster"
 )
 
-type shown struct{ lines []string }
-
-func (s *shown) Phase(p string)  { s.lines = append(s.lines, "phase "+p) }
-func (s *shown) Detail(d string) { s.lines = append(s.lines, "detail "+d) }
-func (s *shown) Say(t string)    { s.lines = append(s.lines, "say "+t) }
-
 func meta(op apitype.OpType, urn string) apitype.StepEventMetadata {
-	kind := urn[:strings.LastIndex(urn, "::")]
-	kind = kind[strings.LastIndexAny(kind, "$")+1:]
-	kind = kind[strings.LastIndex(kind, "::")+1:]
-	return apitype.StepEventMetadata{Op: op, URN: urn, Type: strings.TrimPrefix(kind, ":"), New: &apitype.StepEventStateMetadata{Custom: true}}
+	parts := strings.Split(urn, "::")
+	typ := parts[2][strings.LastIndex(parts[2], "$")+1:]
+	return apitype.StepEventMetadata{Op: op, URN: urn, Type: typ, New: &apitype.StepEventStateMetadata{Custom: true}}
 }
 
-func pre(op apitype.OpType, urn string) events.EngineEvent {
-	return events.EngineEvent{EngineEvent: apitype.EngineEvent{ResourcePreEvent: &apitype.ResourcePreEvent{Metadata: meta(op, urn)}}}
+func event(e apitype.EngineEvent) events.EngineEvent { return events.EngineEvent{EngineEvent: e} }
+
+func begins(op apitype.OpType, urn string) events.EngineEvent {
+	return event(apitype.EngineEvent{ResourcePreEvent: &apitype.ResourcePreEvent{Metadata: meta(op, urn)}})
 }
 
-func done(op apitype.OpType, urn string) events.EngineEvent {
-	return events.EngineEvent{EngineEvent: apitype.EngineEvent{ResOutputsEvent: &apitype.ResOutputsEvent{Metadata: meta(op, urn)}}}
+func ends(op apitype.OpType, urn string) events.EngineEvent {
+	return event(apitype.EngineEvent{ResOutputsEvent: &apitype.ResOutputsEvent{Metadata: meta(op, urn)}})
 }
 
 func said(severity, urn, message string) events.EngineEvent {
-	return events.EngineEvent{EngineEvent: apitype.EngineEvent{DiagnosticEvent: &apitype.DiagnosticEvent{Severity: severity, URN: urn, Message: message}}}
+	return event(apitype.EngineEvent{DiagnosticEvent: &apitype.DiagnosticEvent{Severity: severity, URN: urn, Message: message}})
 }
 
-func track(all ...events.EngineEvent) []string {
-	s := &shown{}
-	t := NewTracker(s)
+// track gives a line of stack x all events; it returns what was printed, and what
+// the live line would say after each.
+func track(all ...events.EngineEvent) (printed string, shown []string) {
+	var out bytes.Buffer
+	line := New(&out, false, []string{"x"}).Start("x")
 	for _, e := range all {
-		t.Event(e)
+		line.Event(e)
+		text := line.text()
+		shown = append(shown, strings.TrimSpace(text[strings.Index(text, "0s")+2:]))
 	}
-	return s.lines
+	return out.String(), shown
 }
 
-func TestTrackerPhases(t *testing.T) {
+func TestPhases(t *testing.T) {
+	printed, shown := track(
+		begins(apitype.OpCreate, provider),
+		begins(apitype.OpCreate, cluster),
+		said("info#err", cluster, " * Preparing nodes\n * Starting control-plane\n"),
+		said("info#err", deployment, "not its turn"),
+		ends(apitype.OpCreate, cluster),
+		begins(apitype.OpCreate, deployment),
+		begins(apitype.OpUpdate, service),
+		ends(apitype.OpCreate, deployment),
+		ends(apitype.OpUpdate, service),
+	)
+	assert.Equal(t, "[x] creating the cluster\n[x] creating the lab's objects\n[x] updating the lab's objects\n", printed)
 	assert.Equal(t, []string{
-		"phase creating the cluster", "detail Command cluster",
-		"detail Command cluster: Preparing nodes",
-		"detail ",
-		"phase creating the lab's objects", "detail Deployment bootcamp",
-		"phase creating the lab's objects", "detail Deployment bootcamp and 1 more",
-		"phase creating the lab's objects", "detail Service bootcamp",
-		"detail ",
-	}, track(
-		pre(apitype.OpCreate, cluster),
-		said("info", cluster, "Ensuring image\n Preparing nodes"),
-		said("info", service, "of another resource"),
-		done(apitype.OpCreate, cluster),
-		pre(apitype.OpCreate, provider), // takes no time
-		done(apitype.OpCreate, provider),
-		pre(apitype.OpSame, service), // is no work
-		done(apitype.OpSame, service),
-		pre(apitype.OpCreate, deployment),
-		pre(apitype.OpCreate, service),
-		done(apitype.OpCreate, deployment),
-		events.EngineEvent{EngineEvent: apitype.EngineEvent{ResOpFailedEvent: &apitype.ResOpFailedEvent{Metadata: meta(apitype.OpCreate, service)}}},
-	))
+		"",
+		"creating the cluster: Command cluster",
+		"creating the cluster: Command cluster: * Starting control-plane",
+		"creating the cluster: Command cluster: * Starting control-plane",
+		"creating the cluster",
+		"creating the lab's objects: Deployment bootcamp",
+		"creating the lab's objects: Deployment bootcamp and 1 more",
+		"updating the lab's objects: Service bootcamp",
+		"updating the lab's objects",
+	}, shown)
 }
 
-func TestTrackerReplacement(t *testing.T) {
-	assert.Equal(t, []string{
-		"phase deleting the cluster", "detail Command cluster",
-		"detail ",
-		"phase creating the cluster", "detail Command cluster",
-	}, track(
-		pre(apitype.OpDeleteReplaced, cluster), done(apitype.OpDeleteReplaced, cluster),
-		pre(apitype.OpReplace, cluster), done(apitype.OpReplace, cluster),
-		pre(apitype.OpCreateReplacement, cluster),
-	))
+func TestReplacement(t *testing.T) {
+	printed, _ := track(
+		begins(apitype.OpDeleteReplaced, cluster), ends(apitype.OpDeleteReplaced, cluster),
+		begins(apitype.OpReplace, cluster), // has no effect of its own
+		begins(apitype.OpCreateReplacement, cluster), ends(apitype.OpCreateReplacement, cluster))
+	assert.Equal(t, "[x] deleting the cluster\n[x] creating the cluster\n", printed)
 }
 
-func TestTrackerPreviewWorksOnNothing(t *testing.T) {
-	e := pre(apitype.OpCreate, cluster)
+func TestPreviewWorksOnNothing(t *testing.T) {
+	e := begins(apitype.OpCreate, cluster)
 	e.ResourcePreEvent.Planning = true
-	assert.Empty(t, track(e))
+	printed, _ := track(e)
+	assert.Empty(t, printed)
 }
 
-func TestTrackerWarnsOnce(t *testing.T) {
-	assert.Equal(t, []string{"say warning: no address"}, track(
-		said("warning", "", "<{%fg 3%}>warning: <{%reset%}>no address\n"),
-		said("warning", "", "warning: no address"),
-		said("error", cluster, "is for the summary"),
-	))
+func TestPluginDownload(t *testing.T) {
+	_, shown := track(event(apitype.EngineEvent{ProgressEvent: &apitype.ProgressEvent{Message: "kubernetes", Completed: 1, Total: 4}}))
+	assert.Equal(t, []string{"installing Pulumi's plugins: kubernetes 25%"}, shown)
 }
 
-func TestTrackerPluginDownload(t *testing.T) {
-	assert.Equal(t, []string{"phase installing Pulumi's plugins", "detail kubernetes 25%"}, track(
-		events.EngineEvent{EngineEvent: apitype.EngineEvent{ProgressEvent: &apitype.ProgressEvent{Message: "kubernetes", Completed: 5, Total: 20}}}))
+// The same warning of each pod, again and again, is said once, and counted.
+func TestWarningsAreSaidOnce(t *testing.T) {
+	var out bytes.Buffer
+	line := New(&out, false, []string{"x"}).Start("x")
+	for _, pod := range []string{"bootcamp-5d4f8c7b9d-abcde", "bootcamp-5d4f8c7b9d-fghij", "bootcamp-5d4f8c7b9d-abcde"} {
+		line.Event(said("warning", deployment, "<{%fg 3%}>warning: <{%reset%}>[Pod "+pod+"]: Back-off pulling image"))
+	}
+	line.Event(said("warning", deployment, "another"))
+	line.End(false, "FAILED")
+	assert.Equal(t, `[x] warning: [Pod bootcamp-5d4f8c7b9d-abcde]: Back-off pulling image
+[x] warning: another
+[x] warning, 3 times: [Pod bootcamp-*]: Back-off pulling image
+[x] FAILED (0s)
+`, out.String())
+}
+
+// What a cluster or a tool says cannot steer the terminal, nor fill it.
+func TestWhatIsShownIsPrintable(t *testing.T) {
+	var out bytes.Buffer
+	line := New(&out, false, []string{"x"}).Start("x")
+	line.Event(said("warning", deployment, "\x1b]52;c;ZXZpbA==\x07"+strings.Repeat("y", 5000)))
+	line.Say("\x1b[2J")
+	line.Detail("\x1b[31m")
+	line.End(true, "done\x1b[0m")
+	assert.NotContains(t, out.String(), "\x1b")
+	assert.NotContains(t, line.text(), "\x1b")
+	assert.Less(t, out.Len(), 1000)
 }
 
 func TestPlainLinesOnlyForWhatIsNew(t *testing.T) {
 	var out bytes.Buffer
-	b := New(&out, false, []string{"a"})
-	l := b.Start("a")
-	l.Phase("creating the cluster")
-	l.Detail("Preparing nodes")
-	l.Phase("creating the cluster")
-	l.Phase("creating the lab's objects")
-	l.Say("warning: one\ntwo")
-	l.End(true, "ready")
+	b := New(&out, false, []string{"a", "long"})
+	line := b.Start("a")
+	line.Phase("one")
+	line.Phase("one")
+	line.Detail("x")
+	line.Say("first\nsecond")
+	line.Phase("two")
+	line.End(true, "ready")
 	b.Close()
-	assert.Equal(t, "[a] creating the cluster\n[a] creating the lab's objects\n[a] warning: one\n[a] two\n[a] ready (0s)\n", out.String())
+	assert.Equal(t, "[a] one\n[a] first\n[a] second\n[a] two\n[a] ready (0s)\n", out.String())
 }
 
 func TestLiveLinesKeepWhatStays(t *testing.T) {
 	var out bytes.Buffer
-	b := New(&out, true, []string{"a", "bb", "c"})
-	a, bb := b.Start("a"), b.Start("bb")
-	a.Phase("creating the cluster")
-	a.Detail("Preparing nodes")
-	assert.Equal(t, "a       0s  creating the cluster: Preparing nodes", a.text())
-	assert.Equal(t, "0 of 3 done, 1 waiting for their turn  0s", b.totals())
-	a.End(true, "ready")
-	bb.Say("warning: look")
-	bb.End(false, "FAILED: no image")
-	assert.Equal(t, "1 of 3 done, 1 failed, 1 waiting for their turn  0s", b.totals())
-	b.Start("c").End(true, "ready")
+	b := New(&out, true, []string{"a", "b"})
+	for _, name := range []string{"a", "b"} {
+		line := b.Start(name)
+		line.Phase("working")
+		line.Say("a word")
+		line.End(name == "a", "the end")
+	}
 	b.Close()
-	for _, line := range []string{"[a] ready (0s)\n", "[bb] warning: look\n", "[bb] FAILED: no image (0s)\n", "[c] ready (0s)\n"} {
-		assert.Equal(t, 1, strings.Count(out.String(), line), "%q in\n%s", line, out.String())
+	plain := regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`).ReplaceAllString(out.String(), "")
+	for _, want := range []string{"[a] a word", "[a] the end", "[b] a word", "[b] the end"} {
+		assert.Contains(t, plain, want)
 	}
 }

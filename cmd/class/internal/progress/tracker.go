@@ -2,36 +2,27 @@ package progress
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+
+	"k8sbootcamp/internal/printable"
 )
 
-// Shown is what a Tracker writes to: a Line.
-type Shown interface {
-	Phase(string)
-	Detail(string)
-	Say(string)
-}
-
-// Tracker makes phases of the engine's events: what Pulumi works on right now,
+// tracker makes phases of the engine's events: what Pulumi works on right now,
 // and which resource it waits for the longest.
-type Tracker struct {
-	show Shown
+type tracker struct {
 	open []operation // in the order they began
-	said map[string]bool
 }
 
 type operation struct {
 	urn  resource.URN
 	verb string
 }
-
-// NewTracker returns a tracker that writes to a line.
-func NewTracker(show Shown) *Tracker { return &Tracker{show: show, said: map[string]bool{}} }
 
 var verbs = map[apitype.OpType]string{
 	apitype.OpCreate:            "creating",
@@ -43,8 +34,9 @@ var verbs = map[apitype.OpType]string{
 	apitype.OpRead:              "reading",
 }
 
-// Event takes one event. Calls must not overlap.
-func (t *Tracker) Event(e events.EngineEvent) {
+// Event takes one event of the engine. Calls must not overlap.
+func (l *Line) Event(e events.EngineEvent) {
+	t := &l.events
 	switch {
 	case e.ResourcePreEvent != nil && e.ResourcePreEvent.Planning, e.ResOutputsEvent != nil && e.ResOutputsEvent.Planning:
 		// A preview works on nothing.
@@ -56,80 +48,95 @@ func (t *Tracker) Event(e events.EngineEvent) {
 			return
 		}
 		t.open = append(t.open, operation{resource.URN(m.URN), verb})
-		t.update()
+		l.show()
 	case e.ResOutputsEvent != nil:
-		t.end(e.ResOutputsEvent.Metadata)
+		l.ended(e.ResOutputsEvent.Metadata)
 	case e.ResOpFailedEvent != nil:
-		t.end(e.ResOpFailedEvent.Metadata)
+		l.ended(e.ResOpFailedEvent.Metadata)
 	case e.ProgressEvent != nil && !e.ProgressEvent.Done:
 		p := e.ProgressEvent
-		t.show.Phase("installing Pulumi's plugins")
+		l.Phase("installing Pulumi's plugins")
 		detail := p.Message
 		if p.Total > 0 {
 			detail += fmt.Sprintf(" %d%%", p.Completed*100/p.Total)
 		}
-		t.show.Detail(detail)
+		l.Detail(detail)
 	case e.DiagnosticEvent != nil:
-		t.diagnostic(e.DiagnosticEvent)
+		l.diagnostic(e.DiagnosticEvent)
 	}
 }
 
-func (t *Tracker) end(m apitype.StepEventMetadata) {
+func (l *Line) ended(m apitype.StepEventMetadata) {
+	t := &l.events
 	for i, o := range t.open {
 		if o.urn == resource.URN(m.URN) && o.verb == verbs[m.Op] {
 			t.open = append(t.open[:i], t.open[i+1:]...)
-			t.update()
+			l.show()
 			return
 		}
 	}
 }
 
-// update shows the operation that takes the longest. Between two operations
-// the last phase stays.
-func (t *Tracker) update() {
-	if len(t.open) == 0 {
-		t.show.Detail("")
+// show names the operation that takes the longest. Between two operations the last
+// phase stays.
+func (l *Line) show() {
+	open := l.events.open
+	if len(open) == 0 {
+		l.Detail("")
 		return
 	}
-	oldest := t.open[0]
-	t.show.Phase(oldest.verb + " " + what(oldest.urn))
-	detail := short(oldest.urn)
-	if more := len(t.open) - 1; more > 0 {
+	what := "the lab's objects"
+	if strings.HasPrefix(string(open[0].urn.Type()), "command:") {
+		what = "the cluster"
+	}
+	l.Phase(open[0].verb + " " + what)
+	detail := Short(open[0].urn)
+	if more := len(open) - 1; more > 0 {
 		detail += fmt.Sprintf(" and %d more", more)
 	}
-	t.show.Detail(detail)
+	l.Detail(detail)
 }
 
-func (t *Tracker) diagnostic(d *apitype.DiagnosticEvent) {
-	message := strings.TrimSpace(colors.Never.Colorize(d.Message))
+func (l *Line) diagnostic(d *apitype.DiagnosticEvent) {
+	message := Plain(d.Message)
 	if message == "" {
 		return
 	}
 	switch d.Severity {
 	case "warning":
-		if !t.said[message] {
-			t.said[message] = true
-			t.show.Say("warning: " + strings.TrimPrefix(message, "warning: "))
-		}
+		l.warn(strings.TrimPrefix(message, "warning: "))
 	case "info", "info#err":
-		// What a resource says while it is worked on: kind's own steps, or which
-		// pods a Deployment still waits for.
-		if len(t.open) > 0 && resource.URN(d.URN) == t.open[0].urn {
+		// What a resource says while it is worked on: kind's own steps, or which pods
+		// a Deployment still waits for.
+		if open := l.events.open; len(open) > 0 && resource.URN(d.URN) == open[0].urn {
 			line := message[strings.LastIndexByte(message, '\n')+1:]
-			t.show.Detail(short(t.open[0].urn) + ": " + strings.TrimSpace(line))
+			l.Detail(Short(open[0].urn) + ": " + line)
 		}
 	}
 }
 
-// what is the group that a resource belongs to.
-func what(urn resource.URN) string {
-	if strings.HasPrefix(string(urn.Type()), "command:") {
-		return "the cluster"
+// suffixRE are the parts of pods' names that Kubernetes makes up.
+var suffixRE = regexp.MustCompile(`-[0-9a-f]{8,10}-[0-9a-z]{5}\b|-[0-9a-z]{5}\b`)
+
+// warn says a warning once; of those that differ by a pod's name alone, and of
+// those that come again and again, End tells how many there were.
+func (l *Line) warn(text string) {
+	text = printable.Line(text, longest)
+	same := suffixRE.ReplaceAllString(text, "-*")
+	l.mu.Lock()
+	l.said[same]++
+	first := l.said[same] == 1
+	l.mu.Unlock()
+	if first {
+		l.Say("warning: " + text)
 	}
-	return "the lab's objects"
 }
 
-func short(urn resource.URN) string {
-	kind := string(urn.Type())
-	return kind[strings.LastIndex(kind, ":")+1:] + " " + urn.Name()
-}
+// Plain is a message of the engine without its colour tags.
+func Plain(message string) string { return strings.TrimSpace(colors.Never.Colorize(message)) }
+
+// ShortType is the last part of a type token, such as Deployment.
+func ShortType(token string) string { return token[strings.LastIndex(token, ":")+1:] }
+
+// Short names a resource by its type and name, such as Deployment bootcamp.
+func Short(urn resource.URN) string { return ShortType(string(urn.Type())) + " " + urn.Name() }

@@ -3,42 +3,36 @@ package stack
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
+	"k8sbootcamp/cmd/class/internal/progress"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/printable"
 )
 
-// restartTimeout is how long the nodes of a cluster that was stopped may take
-// to be Ready again.
+// restartTimeout is how long the nodes of a cluster that was stopped may take to be
+// Ready again.
 const restartTimeout = 2 * time.Minute
-
-// Engine is what healing asks of the container engine.
-type Engine interface {
-	Containers(ctx context.Context, cluster string) ([]kindcluster.Container, error)
-	Start(ctx context.Context, containers []string) error
-	WaitReady(ctx context.Context, cluster string, nodes int, limit time.Duration) error
-}
 
 // Health is what became of a cluster that the state speaks of.
 type Health string
 
 // The states of health.
 const (
-	None    Health = "none"    // the state has no cluster
+	None    Health = "none"    // the state has no kind cluster
 	Alive   Health = "alive"   // all nodes run
 	Stopped Health = "stopped" // all nodes are there, some do not run
 	Partial Health = "partial" // nodes are missing
 	Gone    Health = "gone"    // all nodes are missing
-	Foreign Health = "foreign" // a cluster of its name is another's
+	Foreign Health = "foreign" // a cluster of its name belongs to another stack
 )
 
-// Inspect tells how a stack's cluster is; nil is a stack without one.
-func Inspect(ctx context.Context, e Engine, c *Cluster) (Health, []kindcluster.Container, error) {
+// Inspect tells how the stack's kind cluster is, and which nodes there are.
+func (s *Stack) Inspect(ctx context.Context, c *Cluster) (Health, []kindcluster.Container, error) {
 	if c == nil {
 		return None, nil, nil
 	}
-	found, err := e.Containers(ctx, c.Name)
+	found, err := s.Docker.Containers(ctx, c.Name)
 	if err != nil {
 		return "", nil, err
 	}
@@ -69,34 +63,33 @@ type Healed struct {
 
 // Heal makes the cluster that the state speaks of fit for an update. It starts
 // stopped nodes; where that does not help, or nodes are gone, the update must
-// replace the cluster, which Pulumi alone would call unchanged. A cluster that
-// is another's is an error, and untouched.
-func Heal(ctx context.Context, e Engine, c *Cluster, say func(string)) (Healed, error) {
-	health, found, err := Inspect(ctx, e, c)
+// replace the cluster, which Pulumi alone would call unchanged. A cluster of
+// another stack is left alone, and an error (kindcluster.ErrForeign).
+func (s *Stack) Heal(ctx context.Context, c *Cluster, line *progress.Line) (Healed, error) {
+	health, found, err := s.Inspect(ctx, c)
 	if err != nil {
 		return Healed{}, err
 	}
 	switch health {
 	case Foreign:
-		return Healed{}, fmt.Errorf("the stack's cluster is gone, and a kind cluster named %q (%s) that this stack did not make has its name; it was left untouched. "+
-			"Remove it with `go tool kind delete cluster --name %s` and run again", c.Name, names(found), c.Name)
+		return Healed{}, fmt.Errorf("the stack's own cluster is gone: %w", kindcluster.Foreign(c.Name, found))
 	case Gone:
-		say("cluster " + c.Name + " is gone; it is rebuilt")
+		line.Say("cluster " + c.Name + " is gone; it is rebuilt")
 		return Healed{Replace: []string{c.URN}}, nil
 	case Partial:
-		say(fmt.Sprintf("cluster %s has %d of %d nodes left; it is rebuilt", c.Name, len(found), c.Nodes))
+		line.Say(fmt.Sprintf("cluster %s has %d of %d nodes left; it is rebuilt", c.Name, len(found), c.Nodes))
 		return Healed{Replace: []string{c.URN}}, nil
 	case Stopped:
-		say("cluster " + c.Name + " was stopped; its nodes are started")
-		err := e.Start(ctx, containerNames(found))
+		line.Say("cluster " + c.Name + " was stopped; its nodes are started")
+		err := s.Docker.Start(ctx, kindcluster.Names(found))
 		if err == nil {
-			err = e.WaitReady(ctx, c.Name, c.Nodes, restartTimeout)
+			err = s.Docker.WaitReady(ctx, c.Name, c.Nodes, restartTimeout)
 		}
 		if ctx.Err() != nil {
 			return Healed{}, ctx.Err()
 		}
 		if err != nil {
-			say(fmt.Sprintf("cluster %s did not come back (%s); it is rebuilt", c.Name, cause(err.Error())))
+			line.Say(fmt.Sprintf("cluster %s did not come back (%s); it is rebuilt", c.Name, printable.Line(err.Error(), causeLength)))
 			return Healed{Replace: []string{c.URN}}, nil
 		}
 		return Healed{Started: true}, nil
@@ -104,12 +97,17 @@ func Heal(ctx context.Context, e Engine, c *Cluster, say func(string)) (Healed, 
 	return Healed{}, nil
 }
 
-func containerNames(found []kindcluster.Container) []string {
-	out := make([]string, len(found))
-	for i, f := range found {
-		out[i] = f.Name
+// Sweep removes what is left of the stack's kind cluster that only its claim, and
+// not the state, speaks of. It returns the containers of a cluster of that name
+// that belongs to another stack; they were left alone.
+func (s *Stack) Sweep(ctx context.Context, claim string) (foreign []string, err error) {
+	name := kindcluster.Name(s.Name)
+	if claim != "" {
+		m := &kindcluster.Manager{Driver: s.Docker}
+		if err := m.Delete(ctx, kindcluster.Identity{Name: name, Claim: claim}); err != nil {
+			return nil, err
+		}
 	}
-	return out
+	left, err := s.Docker.Containers(ctx, name)
+	return kindcluster.Names(left), err
 }
-
-func names(found []kindcluster.Container) string { return strings.Join(containerNames(found), " ") }

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
-
-	"k8sbootcamp/cmd/class/internal/workspace"
 )
 
 // Lock is a lock of Pulumi's file backend on one stack.
@@ -39,18 +37,14 @@ func (e *Held) Error() string {
 // returns them. A lock of a living process, or of another host, is *Held. Where
 // the state is no folder there is nothing to do.
 func (s *Stack) Unlock() ([]Lock, error) {
-	if s.project.StateDir == "" {
+	if s.Project.State == "" {
 		return nil, nil
 	}
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("this host's name: %w", err)
 	}
-	return clearLocks(lockDir(s.project.StateDir, workspace.ProjectName, s.Name), s.Name, host, alive)
-}
-
-func lockDir(stateDir, project, stack string) string {
-	return filepath.Join(stateDir, ".pulumi", "locks", "organization", project, stack)
+	return clearLocks(s.Project.State.LockFolder(s.Name), s.Name, host, alive)
 }
 
 func clearLocks(dir, stack, host string, alive func(Lock) bool) ([]Lock, error) {

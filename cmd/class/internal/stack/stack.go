@@ -1,6 +1,6 @@
-// Package stack works on one Pulumi stack through the Automation API: the same
-// project, stacks and configuration files as the `pulumi` command, with the
-// program inline.
+// Package stack is one student's Pulumi stack, worked on through the Automation
+// API: the same project, stacks and configuration as the `pulumi` command, with
+// the program inline. A verb of the class tool is a sequence of its methods.
 package stack
 
 import (
@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,7 +20,6 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/opthistory"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
@@ -26,67 +27,88 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 
-	"k8sbootcamp/components/lab"
 	"k8sbootcamp/cmd/class/internal/config"
+	"k8sbootcamp/cmd/class/internal/progress"
 	"k8sbootcamp/cmd/class/internal/workspace"
+	"k8sbootcamp/components/lab"
+	"k8sbootcamp/internal/kindcluster"
 )
 
 // agent is how Pulumi's history names this tool.
 const agent = "bootcamp-class"
 
-// mark is the first line of a configuration file that this tool made, and so
-// may remove.
-const mark = "# Made by the class tool; `class destroy --remove` removes it. Without this line it stays.\n"
+// Tools are what a stack is worked on with, the same for all of a run.
+type Tools struct {
+	Project *workspace.Project
+	Pulumi  auto.PulumiCommand
+	Docker  kindcluster.Driver
+}
 
 // Stack is one student's stack, whether it exists or not.
 type Stack struct {
-	Name    string
-	project *workspace.Project
-	command *workspace.Command
-	space   auto.Workspace
-	auto    auto.Stack
-	config  *config.Stack
+	*config.Stack
+	Tools
+
+	dir  string // in which the CLI works, with Pulumi.yaml and the stack's configuration
+	auto auto.Stack
+	cli  listener
 }
 
-// workspace is the SDK's, but for two things: it selects no stack, for the
-// user's own choice of one is not this tool's to change.
-type workspace struct{ auto.Workspace }
-
-func (w workspace) SelectStack(context.Context, string) error { return nil }
-
-// Open returns the stack of a name. kill ends its operations without mercy.
-func Open(ctx, kill context.Context, project *workspace.Project, cli *workspace.CLI, name string, c *config.Stack) (*Stack, error) {
-	return open(ctx, kill, project, project.Dir, project.Env, cli, name, c)
+// listener is the CLI, and keeps what its last failed run printed as its error: the
+// SDK's own errors have that amid all else.
+type listener struct {
+	auto.PulumiCommand
+	lastError string
 }
 
-func open(ctx, kill context.Context, project *workspace.Project, dir string, env map[string]string,
-	cli *workspace.CLI, name string, c *config.Stack,
-) (*Stack, error) {
-	s := &Stack{Name: name, project: project, config: c, command: &workspace.Command{CLI: cli, Kill: kill}}
-	space, err := auto.NewLocalWorkspace(ctx,
-		auto.WorkDir(dir),
-		auto.EnvVars(env),
-		auto.Pulumi(s.command),
-		auto.Program(lab.New(c.Keys)))
+func (l *listener) Run(ctx context.Context, dir string, stdin io.Reader, outputs, errOutputs []io.Writer, env []string, args ...string) (string, string, int, error) {
+	out, errOut, code, err := l.PulumiCommand.Run(ctx, dir, stdin, outputs, errOutputs, env, args...)
 	if err != nil {
-		return nil, err
+		l.lastError = strings.TrimSpace(errOut)
 	}
-	s.space = workspace{space}
-	if s.auto, err = auto.SelectStack(ctx, name, s.space); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return out, errOut, code, err
 }
+
+// Open returns the stack of a configuration. It makes no stack, but where the
+// user's own configuration file is not to be written to, a copy of that.
+func Open(ctx context.Context, tools Tools, c *config.Stack) (*Stack, error) {
+	dir := tools.Project.Dir
+	if !c.File.Ours {
+		dir = tools.Project.ConfigCopy(c.Name)
+	}
+	s := &Stack{Stack: c, Tools: tools, dir: dir, cli: listener{PulumiCommand: tools.Pulumi}}
+	if dir != tools.Project.Dir {
+		if err := s.copyConfig(); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.open(ctx, tools.Project.Env)
+}
+
+func (s *Stack) open(ctx context.Context, env map[string]string) error {
+	space, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(s.dir), auto.EnvVars(env), auto.Pulumi(&s.cli), auto.Program(lab.New(s.Keys)))
+	if err != nil {
+		return err
+	}
+	s.auto, err = auto.SelectStack(ctx, s.Name, unselected{space})
+	return err
+}
+
+// unselected is the SDK's workspace, but it selects no stack: the user's own choice
+// of one is not this tool's to change.
+type unselected struct{ auto.Workspace }
+
+func (unselected) SelectStack(context.Context, string) error { return nil }
 
 // run calls the CLI for what the Automation API has no words for.
 func (s *Stack) run(ctx context.Context, stdin []byte, args ...string) (string, error) {
 	var env []string
-	for k, v := range s.space.GetEnvVars() {
+	for k, v := range s.auto.Workspace().GetEnvVars() {
 		env = append(env, k+"="+v)
 	}
-	out, _, _, err := s.command.Run(ctx, s.space.WorkDir(), bytes.NewReader(stdin), nil, nil, env, args...)
+	out, _, _, err := s.cli.Run(ctx, s.dir, bytes.NewReader(stdin), nil, nil, env, args...)
 	if err != nil {
-		return "", s.explain(fmt.Sprintf("pulumi %s", strings.Join(args[:min(2, len(args))], " ")), nil, err)
+		return "", s.explain("pulumi "+strings.Join(args[:min(2, len(args))], " "), nil, err)
 	}
 	return out, nil
 }
@@ -99,7 +121,7 @@ func (s *Stack) export(ctx context.Context) ([]byte, error) {
 	switch {
 	case err == nil:
 		return []byte(out), nil
-	case noStack.MatchString(s.command.LastError()):
+	case noStack.MatchString(s.cli.lastError):
 		return nil, nil
 	}
 	if damaged := s.damaged(); damaged != nil {
@@ -111,13 +133,13 @@ func (s *Stack) export(ctx context.Context) ([]byte, error) {
 // noStack is how the CLI, and the SDK by its IsSelectStack404Error, say so.
 var noStack = regexp.MustCompile(`no stack named .* found`)
 
-// damaged returns an error with the remedy where the stack's state file is cut
+// damaged returns an *Error with the remedy where the stack's state file is cut
 // short. Pulumi's own names neither the file nor its backup.
 func (s *Stack) damaged() error {
-	if s.project.StateDir == "" {
+	if s.Project.State == "" {
 		return nil
 	}
-	file := s.stateFile()
+	file, backup := s.Project.State.StackFile(s.Name), s.Project.State.BackupFile(s.Name)
 	whole := func(file string) bool {
 		b, err := os.ReadFile(file)
 		return err == nil && json.Valid(b)
@@ -125,55 +147,11 @@ func (s *Stack) damaged() error {
 	if _, err := os.Stat(file); err != nil || whole(file) {
 		return nil
 	}
-	backup := file + ".bak"
 	if !whole(backup) {
 		return &Error{Cause: fmt.Sprintf("the state file %s is damaged and has no whole backup; remove it, and `class destroy --stack %s` names what is left of the lab", file, s.Name)}
 	}
 	return &Error{Cause: fmt.Sprintf("the state file %s is damaged; its backup is whole: run `cp %s %s`, then this again",
 		file, shellescape.Quote(backup), shellescape.Quote(file))}
-}
-
-func (s *Stack) stateFile() string {
-	return filepath.Join(s.project.StateDir, ".pulumi", "stacks", workspace.ProjectName, s.Name+".json")
-}
-
-// Create makes the stack. Its configuration file, where there was none, gets
-// the mark of this tool.
-func (s *Stack) Create(ctx context.Context) error {
-	file := s.configFile()
-	_, statErr := os.Stat(file)
-	if _, err := s.run(ctx, nil, "stack", "init", s.Name, "--no-select"); err != nil {
-		return err
-	}
-	if !errors.Is(statErr, fs.ErrNotExist) {
-		return nil
-	}
-	b, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.WriteFile(file, append([]byte(mark), b...), 0o644)
-}
-
-func (s *Stack) configFile() string {
-	return filepath.Join(s.space.WorkDir(), "Pulumi."+s.Name+".yaml")
-}
-
-// Configure writes the values that differ from the configuration file.
-func (s *Stack) Configure(ctx context.Context) error {
-	if len(s.config.Unset) > 0 {
-		if err := s.auto.RemoveAllConfig(ctx, s.config.Unset); err != nil {
-			return s.explain("pulumi config rm-all", nil, err)
-		}
-	}
-	if len(s.config.Set) == 0 {
-		return nil
-	}
-	values := auto.ConfigMap{}
-	for k, v := range s.config.Set {
-		values[workspace.ProjectName+":"+k] = auto.ConfigValue{Value: v}
-	}
-	return s.explain("pulumi config set-all", nil, s.auto.SetAllConfig(ctx, values))
 }
 
 // State reads the stack's state, which is nil where there is no such stack.
@@ -186,25 +164,23 @@ func (s *Stack) State(ctx context.Context) (*State, error) {
 	if err := json.Unmarshal(out, &export); err != nil {
 		return nil, fmt.Errorf("pulumi stack export: %w", err)
 	}
-	return ParseState(export.Deployment)
+	return parseState(export.Deployment)
 }
 
-// Adopt asks the cluster which of the objects are there that a killed run was
-// about to make, and takes those into the state; an update would refuse to make
-// them a second time. Cut off itself, it is done again: an object whose state was
-// never read is still unsure.
+// Create makes the stack.
+func (s *Stack) Create(ctx context.Context) error {
+	_, err := s.run(ctx, nil, "stack", "init", "--stack", s.Name, "--no-select")
+	return err
+}
+
+// Adopt asks the cluster which of the objects are there that a killed run was about
+// to make, and takes those into the state; an update would refuse to make them a
+// second time. Cut off itself, it is done again: an object whose state was never
+// read is still unsure.
 func (s *Stack) Adopt(ctx context.Context, unsure []Create) error {
-	out, err := s.export(ctx)
-	if err != nil {
-		return err
-	}
 	// Not `pulumi refresh --import-pending-creates`: as of 3.259 it reads nothing and
 	// forgets them.
-	claimed, err := withCreated(out, unsure)
-	if err != nil {
-		return fmt.Errorf("pulumi stack export: %w", err)
-	}
-	if _, err := s.run(ctx, claimed, "stack", "import", "--stack", s.Name); err != nil {
+	if err := s.forgetPending(ctx, unsure); err != nil {
 		return err
 	}
 	var urns []string
@@ -214,23 +190,15 @@ func (s *Stack) Adopt(ctx context.Context, unsure []Create) error {
 	return s.Refresh(ctx, urns)
 }
 
-// Refresh asks the cluster how the objects of these URNs are. Those that are gone
-// are dropped from the state, for the next update to make.
-func (s *Stack) Refresh(ctx context.Context, urns []string) error {
-	w := newWatcher(nil)
-	_, err := s.auto.Refresh(ctx, optrefresh.Target(urns), optrefresh.UserAgent(agent), optrefresh.Color("never"),
-		optrefresh.SuppressProgress(), optrefresh.EventStreams(w.events))
-	w.stop()
-	return s.explain("looking at what is there", &w.diagnostics, err)
-}
-
 // ClearPending forgets the operations that a killed run left open.
-func (s *Stack) ClearPending(ctx context.Context) error {
+func (s *Stack) ClearPending(ctx context.Context) error { return s.forgetPending(ctx, nil) }
+
+func (s *Stack) forgetPending(ctx context.Context, but []Create) error {
 	out, err := s.export(ctx)
 	if err != nil {
 		return err
 	}
-	clean, err := withoutPending(out)
+	clean, err := withoutPending(out, but)
 	if err != nil {
 		return fmt.Errorf("pulumi stack export: %w", err)
 	}
@@ -238,87 +206,79 @@ func (s *Stack) ClearPending(ctx context.Context) error {
 	return err
 }
 
-// Watch is told every event of the engine.
-type Watch func(events.EngineEvent)
+// Refresh asks the cluster how the objects of these URNs are. Those that are gone
+// are dropped from the state, for the next update to make.
+func (s *Stack) Refresh(ctx context.Context, urns []string) error {
+	w := watch(nil)
+	_, err := s.auto.Refresh(ctx, optrefresh.Target(urns), optrefresh.UserAgent(agent), optrefresh.Color("never"),
+		optrefresh.SuppressProgress(), optrefresh.EventStreams(w.events))
+	w.stop()
+	return s.explain("looking at what is there", w.failures, err)
+}
 
 // Up updates the stack, and rebuilds the resources of these URNs. It returns the
-// outputs too, secret ones in clear.
-func (s *Stack) Up(ctx context.Context, replace []string, watch Watch) (*Changes, map[string]string, error) {
-	w := newWatcher(watch)
+// outputs too, secret ones in clear. Its error is *Error.
+func (s *Stack) Up(ctx context.Context, replace []string, line *progress.Line) (*Changes, map[string]string, error) {
+	w := watch(line)
 	result, err := s.auto.Up(ctx, optup.Replace(replace), optup.UserAgent(agent), optup.Color("never"),
 		optup.SuppressProgress(), optup.EventStreams(w.events))
 	w.stop()
-	return &w.changes, plain(result.Outputs), s.explain("the update", &w.diagnostics, err)
+	return &w.changes, plain(result.Outputs), s.explain("the update", w.failures, err)
 }
 
-// Preview tells what an update would do. It changes nothing: neither the state
-// nor the configuration file, and a stack that does not exist is not made.
-func (s *Stack) Preview(ctx context.Context, replace []string, watch Watch) (*Changes, error) {
+// Preview tells what an update would do. It changes nothing: neither the state nor
+// the configuration file, and a stack that does not exist is not made. Its error is
+// *Error.
+func (s *Stack) Preview(ctx context.Context, replace []string, line *progress.Line) (*Changes, error) {
 	export, err := s.export(ctx)
 	if err != nil {
 		return nil, err
 	}
-	exists := export != nil
 	dir, err := os.MkdirTemp("", "class-preview-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	env := map[string]string{}
-	for k, v := range s.project.Env {
-		env[k] = v
-	}
-	copies := []string{"Pulumi.yaml", filepath.Base(s.configFile())}
-	for _, name := range copies {
-		b, err := os.ReadFile(filepath.Join(s.project.Dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if !exists {
-		env[workspace.EnvBackend] = "file://" + filepath.ToSlash(dir)
-	}
-	copied, err := open(ctx, s.command.Kill, s.project, dir, env, s.command.CLI, s.Name, s.config)
-	if err != nil {
+	copied := &Stack{Stack: s.Stack, Tools: s.Tools, dir: dir, cli: listener{PulumiCommand: s.Pulumi}}
+	if err := copied.copyConfig(); err != nil {
 		return nil, err
 	}
-	if !exists {
+	env := maps.Clone(s.Project.Env)
+	if export == nil {
+		env[workspace.EnvBackend] = "file://" + filepath.ToSlash(dir)
+	}
+	if err := copied.open(ctx, env); err != nil {
+		return nil, err
+	}
+	if export == nil {
 		if err := copied.Create(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := copied.Configure(ctx); err != nil {
+	if err := copied.Configure(); err != nil {
 		return nil, err
 	}
-	w := newWatcher(watch)
+	w := watch(line)
 	_, err = copied.auto.Preview(ctx, optpreview.Replace(replace), optpreview.UserAgent(agent), optpreview.Color("never"),
 		optpreview.SuppressProgress(), optpreview.EventStreams(w.events))
 	w.stop()
-	return &w.changes, copied.explain("the preview", &w.diagnostics, err)
+	return &w.changes, copied.explain("the preview", w.failures, err)
 }
 
-// Destroy removes everything of the stack, and keeps the stack itself.
-func (s *Stack) Destroy(ctx context.Context, watch Watch) (*Changes, error) {
-	w := newWatcher(watch)
+// Destroy removes everything of the stack, and keeps the stack itself. Its error is
+// *Error.
+func (s *Stack) Destroy(ctx context.Context, line *progress.Line) (*Changes, error) {
+	w := watch(line)
 	_, err := s.auto.Destroy(ctx, optdestroy.UserAgent(agent), optdestroy.Color("never"),
 		optdestroy.SuppressProgress(), optdestroy.EventStreams(w.events))
 	w.stop()
-	return &w.changes, s.explain("the destroy", &w.diagnostics, err)
+	return &w.changes, s.explain("the destroy", w.failures, err)
 }
 
 // Outputs are the stack's, secret ones in clear.
 func (s *Stack) Outputs(ctx context.Context) (map[string]string, error) {
 	outs, err := s.auto.Outputs(ctx)
-	if err != nil {
-		return nil, s.explain("the stack's outputs", nil, err)
-	}
-	return plain(outs), nil
+	return plain(outs), s.explain("the stack's outputs", nil, err)
 }
 
 // plain are outputs as what they all are: strings.
@@ -357,85 +317,25 @@ func (s *Stack) LastChange(ctx context.Context) (*Change, error) {
 	return c, nil
 }
 
-// Remove removes the stack, which must be empty, and proves it. The
-// configuration file goes only if this tool made it; any other keeps what the
-// user wrote, and loses the salt that the stack put there. It returns what
-// stays, in words.
-func (s *Stack) Remove(ctx context.Context) (kept []string, err error) {
-	if _, err := s.run(ctx, nil, "stack", "rm", s.Name, "--yes", "--preserve-config", "--remove-backups"); err != nil {
+// Remove removes the stack, which must be empty, with its configuration where this
+// tool made that, and proves it. It returns the files that are left.
+func (s *Stack) Remove(ctx context.Context) (left []string, err error) {
+	if _, err := s.run(ctx, nil, "stack", "rm", "--stack", s.Name, "--yes", "--preserve-config", "--remove-backups"); err != nil {
 		return nil, err
 	}
-	if left, err := s.export(ctx); err != nil || left != nil {
+	if still, err := s.export(ctx); err != nil || still != nil {
 		return nil, errors.Join(err, fmt.Errorf("stack %s is still there after its removal", s.Name))
 	}
-	if kept, err = s.removeConfig(); err != nil {
-		return kept, err
-	}
-	left, err := s.leftovers()
-	return append(kept, left...), err
-}
-
-func (s *Stack) removeConfig() (kept []string, err error) {
-	file := s.configFile()
-	b, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if s.dir != s.Project.Dir { // the copy, and the folder of copies where it was the last
+		if err := os.RemoveAll(s.dir); err != nil {
+			return nil, err
+		}
+		_ = os.Remove(filepath.Dir(s.dir))
+	} else if err := os.Remove(s.configFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if bytes.HasPrefix(b, []byte(mark)) {
-		return nil, os.Remove(file)
-	}
-	kept = []string{file + " (it was not made by this tool)"}
-	clean := withoutSalt(b)
-	if bytes.Equal(clean, b) {
-		return kept, nil
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return kept, err
-	}
-	return kept, os.WriteFile(file, clean, info.Mode().Perm())
-}
-
-// withoutSalt drops the line of the stack's salt, unless a secret in the file
-// needs it.
-func withoutSalt(file []byte) []byte {
-	var out []byte
-	for line := range bytes.Lines(file) {
-		switch {
-		case bytes.HasPrefix(bytes.TrimSpace(line), []byte("secure:")) || bytes.Contains(line, []byte("secure: ")):
-			return file
-		case bytes.HasPrefix(line, []byte("encryptionsalt:")):
-			continue
-		}
-		out = append(out, line...)
-	}
-	return out
-}
-
-// leftovers are the files of a removed stack in the state's folder.
-func (s *Stack) leftovers() (left []string, err error) {
-	if s.project.StateDir == "" {
+	if s.Project.State == "" {
 		return nil, nil
 	}
-	root := filepath.Join(s.project.StateDir, ".pulumi")
-	err = filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		at, err := filepath.Rel(root, file)
-		if err != nil {
-			return err
-		}
-		for _, part := range strings.Split(filepath.ToSlash(at), "/") {
-			if part == s.Name || strings.HasPrefix(part, s.Name+".json") {
-				left = append(left, file)
-				break
-			}
-		}
-		return nil
-	})
-	return left, err
+	return s.Project.State.Leftovers(s.Name)
 }

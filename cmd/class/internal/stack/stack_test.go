@@ -17,7 +17,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/workspace"
+	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
 )
 
@@ -30,8 +32,8 @@ const exported = `{"version":3,"deployment":{
  "resources":[
   {"urn":"urn:pulumi:x::bootcamp::pulumi:pulumi:Stack::bootcamp-x","type":"pulumi:pulumi:Stack","outputs":{"kubeconfig":{"4dabf18193072939515e22adb298388d":"1b47061264138c4ac30d75fd1eb44270","ciphertext":"v1:x"}}},
   {"urn":"urn:pulumi:x::bootcamp::bootcamp:cluster:Kind::cluster","type":"bootcamp:cluster:Kind"},
-  {"urn":"urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::cluster-claim","custom":true,"type":"command:local:Command","inputs":{"environment":{"BOOTCAMP_CLUSTER":"bootcamp-x"}},"outputs":{"stdout":"` + claim + `"}},
-  {"urn":"urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::cluster","custom":true,"type":"command:local:Command","inputs":{"stdin":"kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n- role: worker\n","environment":{"BOOTCAMP_CLUSTER":"bootcamp-x","BOOTCAMP_CLAIM":"` + claim + `"}},"outputs":{"stdout":{"4dabf18193072939515e22adb298388d":"1b47061264138c4ac30d75fd1eb44270","ciphertext":"v1:x"}}},
+  {"urn":"urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::cluster-claim","custom":true,"type":"command:local:Command","inputs":{"create":"claim","environment":{"BOOTCAMP_CLUSTER":"bootcamp-x"}},"outputs":{"stdout":"` + claim + `"}},
+  {"urn":"urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::cluster","custom":true,"type":"command:local:Command","inputs":{"create":"create","stdin":"kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n- role: worker\n","environment":{"BOOTCAMP_CLUSTER":"bootcamp-x","BOOTCAMP_CLAIM":"` + claim + `"}},"outputs":{"stdout":{"4dabf18193072939515e22adb298388d":"1b47061264138c4ac30d75fd1eb44270","ciphertext":"v1:x"}}},
   {"urn":"urn:pulumi:x::bootcamp::pulumi:providers:kubernetes::cluster","custom":true,"type":"pulumi:providers:kubernetes"},
   {"urn":"urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp","custom":true,"type":"kubernetes:apps/v1:Deployment","outputs":{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"bootcamp","namespace":"default","uid":"1-2-3"}}}
  ],
@@ -45,7 +47,7 @@ func state(t *testing.T) *State {
 	t.Helper()
 	var d apitype.UntypedDeployment
 	require.NoError(t, json.Unmarshal([]byte(exported), &d))
-	s, err := ParseState(d.Deployment)
+	s, err := parseState(d.Deployment)
 	require.NoError(t, err)
 	return s
 }
@@ -60,7 +62,7 @@ func TestParseState(t *testing.T) {
 	}, s.Unsure, "only creations of objects can have made one")
 	assert.Equal(t, claim, s.Claim)
 	require.NotNil(t, s.Cluster)
-	assert.Equal(t, kindcluster.Cluster{Name: "bootcamp-x", Claim: claim}, s.Cluster.Cluster)
+	assert.Equal(t, kindcluster.Identity{Name: "bootcamp-x", Claim: claim}, s.Cluster.Identity)
 	assert.Equal(t, 2, s.Cluster.Nodes)
 	assert.True(t, strings.HasSuffix(s.Cluster.URN, "command:local:Command::cluster"))
 	require.Len(t, s.Objects, 1)
@@ -69,16 +71,16 @@ func TestParseState(t *testing.T) {
 
 func TestParseStateEmptyAndBroken(t *testing.T) {
 	for _, raw := range []string{"", "null", `{"manifest":{}}`} {
-		s, err := ParseState(json.RawMessage(raw))
+		s, err := parseState(json.RawMessage(raw))
 		require.NoError(t, err)
 		assert.Equal(t, &State{}, s)
 	}
-	_, err := ParseState(json.RawMessage(`{"resources":7}`))
+	_, err := parseState(json.RawMessage(`{"resources":7}`))
 	assert.ErrorContains(t, err, "the stack's state")
 }
 
 func TestWithoutPendingKeepsAllElse(t *testing.T) {
-	clean, err := withoutPending([]byte(exported))
+	clean, err := withoutPending([]byte(exported), nil)
 	require.NoError(t, err)
 	var before, after map[string]any
 	require.NoError(t, json.Unmarshal([]byte(exported), &before))
@@ -90,24 +92,24 @@ func TestWithoutPendingKeepsAllElse(t *testing.T) {
 // What a killed run was making becomes a resource that is still to be read, once.
 func TestWithCreated(t *testing.T) {
 	unsure := state(t).Unsure
-	claimed, err := withCreated([]byte(exported), unsure)
+	claimed, err := withoutPending([]byte(exported), unsure)
 	require.NoError(t, err)
 	var export struct{ Deployment json.RawMessage }
 	require.NoError(t, json.Unmarshal(claimed, &export))
-	s, err := ParseState(export.Deployment)
+	s, err := parseState(export.Deployment)
 	require.NoError(t, err)
 	assert.Zero(t, s.Pending)
 	assert.Equal(t, 5+len(unsure), s.Resources)
 	assert.Equal(t, unsure, s.Unsure, "they are not read yet")
 	assert.Len(t, s.Objects, 1)
-	again, err := withCreated(claimed, unsure)
+	again, err := withoutPending(claimed, unsure)
 	require.NoError(t, err)
 	assert.JSONEq(t, string(claimed), string(again))
 
 	// The old one is still in the state: as it was, or deleted.
 	const urn = "urn:pulumi:x::bootcamp::kubernetes:core/v1:Service::s"
 	for mark, want := range map[string]string{"": `"old"`, `"pendingReplacement":true,`: `"default/s"`} {
-		claimed, err := withCreated([]byte(`{"deployment":{"resources":[{`+mark+`"urn":"`+urn+`","id":"old"}],
+		claimed, err := withoutPending([]byte(`{"deployment":{"resources":[{`+mark+`"urn":"`+urn+`","id":"old"}],
 			"pending_operations":[{"type":"creating","resource":{"urn":"`+urn+`"}}]}}`), []Create{{urn, "default/s"}})
 		require.NoError(t, err)
 		var export struct {
@@ -119,79 +121,6 @@ func TestWithCreated(t *testing.T) {
 		require.Len(t, export.Deployment.Resources, 1)
 		assert.Equal(t, want, string(export.Deployment.Resources[0].ID))
 	}
-}
-
-// docker is an engine with one cluster.
-type docker struct {
-	found   []kindcluster.Container
-	started []string
-	startup error // of Start
-	waiting error // of WaitReady
-}
-
-func (d *docker) Containers(context.Context, string) ([]kindcluster.Container, error) {
-	return d.found, nil
-}
-
-func (d *docker) Start(_ context.Context, names []string) error {
-	d.started = append(d.started, names...)
-	return d.startup
-}
-
-func (d *docker) WaitReady(context.Context, string, int, time.Duration) error { return d.waiting }
-
-func node(name string, running bool, owner string) kindcluster.Container {
-	return kindcluster.Container{Name: name, Running: running, Mounts: []string{"/var", "/kind/bootcamp/" + owner + "/cafe"}}
-}
-
-func TestHeal(t *testing.T) {
-	up, down := node("c", true, claim), node("w", false, claim)
-	other := strings.Repeat("f", 32)
-	for name, c := range map[string]struct {
-		engine  docker
-		health  Health
-		started bool
-		replace bool
-		err     string
-	}{
-		"alive":                {docker{found: []kindcluster.Container{up, node("w", true, claim)}}, Alive, false, false, ""},
-		"gone":                 {docker{}, Gone, false, true, ""},
-		"a node is missing":    {docker{found: []kindcluster.Container{up}}, Partial, false, true, ""},
-		"stopped":              {docker{found: []kindcluster.Container{up, down}}, Stopped, true, false, ""},
-		"cannot be started":    {docker{found: []kindcluster.Container{up, down}, startup: errors.New("no such network")}, Stopped, false, true, ""},
-		"started, never ready": {docker{found: []kindcluster.Container{up, down}, waiting: errors.New("not Ready")}, Stopped, false, true, ""},
-		"another's":            {docker{found: []kindcluster.Container{node("c", true, other), node("w", true, other)}}, Foreign, false, false, "did not make"},
-		"half another's":       {docker{found: []kindcluster.Container{up, node("w", false, other)}}, Foreign, false, false, "did not make"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cluster := state(t).Cluster
-			health, _, err := Inspect(context.Background(), &c.engine, cluster)
-			require.NoError(t, err)
-			assert.Equal(t, c.health, health)
-
-			var said []string
-			healed, err := Heal(context.Background(), &c.engine, cluster, func(s string) { said = append(said, s) })
-			if c.err != "" {
-				assert.ErrorContains(t, err, c.err)
-				assert.Empty(t, c.engine.started, "untouched")
-				return
-			}
-			require.NoError(t, err)
-			assert.Equal(t, c.started, healed.Started)
-			if c.replace {
-				assert.Equal(t, []string{cluster.URN}, healed.Replace)
-			} else {
-				assert.Empty(t, healed.Replace)
-			}
-			assert.Equal(t, health != Alive, len(said) > 0, "a repair is never silent")
-		})
-	}
-}
-
-func TestHealNoCluster(t *testing.T) {
-	healed, err := Heal(context.Background(), &docker{}, nil, func(string) { t.Error("nothing to say") })
-	require.NoError(t, err)
-	assert.Equal(t, Healed{}, healed)
 }
 
 func writeLock(t *testing.T, dir string, l Lock) string {
@@ -264,119 +193,80 @@ func TestAlive(t *testing.T) {
 	assert.False(t, alive(Lock{PID: pid, Timestamp: time.Now()}))
 }
 
-func TestWithoutSalt(t *testing.T) {
-	plain := "# mine\nconfig:\n  bootcamp:replicas: 2\n"
-	assert.Equal(t, plain, string(withoutSalt([]byte(plain+"encryptionsalt: v1:abc\n"))))
-	assert.Equal(t, plain, string(withoutSalt([]byte(plain))))
-	secret := "encryptionsalt: v1:abc\nconfig:\n  bootcamp:nodeImage:\n    secure: v1:x\n"
-	assert.Equal(t, secret, string(withoutSalt([]byte(secret))), "a secret needs its salt")
-}
-
-func TestRemoveConfig(t *testing.T) {
-	for name, c := range map[string]struct {
-		before, after string // empty is no file
-		kept          int
-	}{
-		"made by this tool": {mark + "encryptionsalt: v1:abc\n", "", 0},
-		"the user's":        {"config:\n  bootcamp:replicas: 2\nencryptionsalt: v1:abc\n", "config:\n  bootcamp:replicas: 2\n", 1},
-		"none":              {"", "", 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := &Stack{Name: "x", space: dirOnly{dir: t.TempDir()}}
-			if c.before != "" {
-				require.NoError(t, os.WriteFile(s.configFile(), []byte(c.before), 0o640))
-			}
-			kept, err := s.removeConfig()
-			require.NoError(t, err)
-			assert.Len(t, kept, c.kept)
-			if c.after == "" {
-				assert.NoFileExists(t, s.configFile())
-				return
-			}
-			b, err := os.ReadFile(s.configFile())
-			require.NoError(t, err)
-			assert.Equal(t, c.after, string(b))
-		})
-	}
-}
-
-func TestLeftovers(t *testing.T) {
-	dir := t.TempDir()
-	s := &Stack{Name: "x", project: &workspace.Project{StateDir: dir}}
-	for _, f := range []string{"stacks/bootcamp/x.json.bak", "stacks/bootcamp/xy.json", "backups/bootcamp/x/1.json", "locks/organization/bootcamp/y/1.json"} {
-		f = filepath.Join(dir, ".pulumi", f)
-		require.NoError(t, os.MkdirAll(filepath.Dir(f), 0o700))
-		require.NoError(t, os.WriteFile(f, nil, 0o600))
-	}
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, ".pulumi/history/bootcamp/x"), 0o700))
-	left, err := s.leftovers()
-	require.NoError(t, err)
-	assert.Equal(t, []string{
-		filepath.Join(dir, ".pulumi/backups/bootcamp/x/1.json"),
-		filepath.Join(dir, ".pulumi/stacks/bootcamp/x.json.bak"),
-	}, left)
-}
-
 // A cut state names its backup, where that is whole.
 func TestDamaged(t *testing.T) {
-	s := &Stack{Name: "x", project: &workspace.Project{StateDir: filepath.Join(t.TempDir(), "the state")}}
+	state := workspace.StateFolder(filepath.Join(t.TempDir(), "the state"))
+	s := &Stack{Stack: &config.Stack{Name: "x"}, Tools: Tools{Project: &workspace.Project{State: state}}}
+	file, backup := state.StackFile("x"), state.BackupFile("x")
 	assert.NoError(t, s.damaged(), "there is none")
-	require.NoError(t, os.MkdirAll(filepath.Dir(s.stateFile()), 0o700))
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
 	write := func(file, content string) {
 		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
 	}
-	write(s.stateFile(), `{"version": 3}`)
+	write(file, `{"version": 3}`)
 	assert.NoError(t, s.damaged())
-	write(s.stateFile(), `{"versi`)
+	write(file, `{"versi`)
 	assert.ErrorContains(t, s.damaged(), "has no whole backup; remove it")
-	write(s.stateFile()+".bak", "")
+	write(backup, "")
 	assert.ErrorContains(t, s.damaged(), "has no whole backup; remove it")
-	write(s.stateFile()+".bak", `{}`)
-	assert.ErrorContains(t, s.damaged(), "run `cp '"+s.stateFile()+".bak' '"+s.stateFile()+"'`, then this again")
-	s.project.StateDir = ""
+	write(backup, `{}`)
+	assert.ErrorContains(t, s.damaged(), "run `cp '"+backup+"' '"+file+"'`, then this again")
+	s.Project.State = ""
 	assert.NoError(t, s.damaged(), "the state is no folder")
 }
 
 func TestCause(t *testing.T) {
+	const plugin = `1 error occurred:
+	* resource "urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp" was successfully created, but the Kubernetes API server reported that it failed to fully initialize or become live: 'bootcamp' timed out waiting to be Ready
+	* [MinimumReplicasUnavailable] Deployment does not have minimum availability.
+	* [Pod bootcamp-1]: containers with unready status: [bootcamp-app][ErrImagePull] no such host
+`
 	for message, want := range map[string]string{
 		"no image":                               "no image",
 		"error: no stack named 'x' found\n":      "no stack named 'x' found",
 		"exit status 1\nkind is not well\nhere:": "kind is not well",
 		"exit status 1: running \"go tool kindcluster\"\nkind could not create it": "kind could not create it",
 		"2 errors occurred:\n\t* timed out\n\t* Back-off pulling image\n":          "timed out; Back-off pulling image",
-		"exit status 1":          "exit status 1",
-		strings.Repeat("x", 400): strings.Repeat("x", longestCause) + "…",
+		"exit status 1": "exit status 1",
+		plugin: "[Pod bootcamp-1]: containers with unready status: [bootcamp-app][ErrImagePull] no such host; " +
+			"'bootcamp' timed out waiting to be Ready; [MinimumReplicasUnavailable] Deployment does not have minimum availability.",
+		`the Kubernetes API server reported that "default/bootcamp" failed to fully initialize or become live: 'bootcamp' timed out`: "'bootcamp' timed out",
 	} {
 		assert.Equal(t, want, cause(message))
 	}
 }
 
 func TestExplain(t *testing.T) {
-	s := &Stack{command: &workspace.Command{}}
+	s := &Stack{}
 	assert.NoError(t, s.explain("the update", nil, nil))
 
-	var d diagnostics
-	d.add(&apitype.DiagnosticEvent{URN: "urn:pulumi:x::bootcamp::kubernetes:apps/v1:Deployment::bootcamp", Message: "<{%reset%}>1 error occurred:\n\t* no image\n\n"})
-	d.add(&apitype.DiagnosticEvent{URN: "urn:pulumi:x::bootcamp::pulumi:pulumi:Stack::bootcamp-x", Message: "update failed"})
-	err := s.explain("the update", &d, errors.New("exit status 255"))
-	assert.EqualError(t, err, "Deployment bootcamp: no image")
+	const deployment = "urn:pulumi:x::bootcamp::kubernetes:apps/v1:Deployment::bootcamp"
+	err := s.explain("the update", []failure{{deployment, "1 error occurred:\n\t* no \x1b[31mimage\n\n"}, {"", "more"}}, errors.New("exit status 255"))
+	assert.EqualError(t, err, `Deployment bootcamp: no \x1b[31mimage`)
 	var e *Error
 	require.ErrorAs(t, err, &e)
+	assert.Equal(t, "bootcamp", e.Workload)
 	assert.Contains(t, e.Detail, "1 error occurred")
+	assert.NotContains(t, e.Detail, "\x1b", "no escape sequence of a server's reaches the terminal")
 
-	assert.EqualError(t, s.explain("the update", &diagnostics{}, errors.New("no Docker\nat all")), "the update: no Docker")
+	assert.EqualError(t, s.explain("the update", nil, errors.New("no Docker\nat all")), "the update: no Docker")
+	long := s.explain("x", nil, errors.New(strings.Repeat("y", 1000)))
+	assert.Len(t, []rune(long.Error()), causeLength)
 }
 
 func TestWatcherEndsWithoutEvents(t *testing.T) {
-	w := newWatcher(nil)
-	w.stop() // a CLI that never sent any leaves the channel open
+	watch(nil).stop() // a CLI that never sent any leaves the channel open
 }
 
 func TestWatcherNotes(t *testing.T) {
-	w := newWatcher(nil)
+	w := watch(nil)
 	pre := func(op apitype.OpType, kind, urn string, keys ...string) {
 		w.events <- events.EngineEvent{EngineEvent: apitype.EngineEvent{ResourcePreEvent: &apitype.ResourcePreEvent{
 			Metadata: apitype.StepEventMetadata{Op: op, Type: kind, URN: urn, Diffs: keys}}}}
+	}
+	said := func(urn, message string) {
+		w.events <- events.EngineEvent{EngineEvent: apitype.EngineEvent{DiagnosticEvent: &apitype.DiagnosticEvent{
+			Severity: "error", URN: urn, Message: message}}}
 	}
 	const urn = "urn:pulumi:x::bootcamp::command:local:Command::cluster"
 	pre(apitype.OpSame, "command:local:Command", urn)
@@ -384,6 +274,8 @@ func TestWatcherNotes(t *testing.T) {
 	pre(apitype.OpDeleteReplaced, "command:local:Command", urn)
 	pre(apitype.OpReplace, "command:local:Command", urn, "stdin")
 	pre(apitype.OpCreateReplacement, "command:local:Command", urn)
+	said(urn, "<{%reset%}>no Docker\n")
+	said("urn:pulumi:x::bootcamp::pulumi:pulumi:Stack::bootcamp-x", "update failed")
 	w.events <- events.EngineEvent{EngineEvent: apitype.EngineEvent{SummaryEvent: &apitype.SummaryEvent{
 		ResourceChanges: map[apitype.OpType]int{apitype.OpReplace: 1}}}}
 	close(w.events)
@@ -392,4 +284,114 @@ func TestWatcherNotes(t *testing.T) {
 		Summary: map[string]int{"replace": 1},
 		Steps:   []Step{{Op: "replace", Type: "command:local:Command", Name: "cluster", Keys: []string{"stdin"}}},
 	}, w.changes, "a replacement is one step")
+	assert.Equal(t, []failure{{urn, "no Docker"}}, w.failures)
+}
+
+// project is a project's folder.
+func project(t *testing.T) *workspace.Project {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Pulumi.yaml"), []byte("name: bootcamp\nruntime: go\n"), 0o600))
+	p, err := workspace.Open(dir, func(string) (string, bool) { return "", false })
+	require.NoError(t, err)
+	return p
+}
+
+// open makes a stack whose configuration file is this; empty is none.
+func open(t *testing.T, p *workspace.Project, cli *fake.Pulumi, file string, flags ...string) *Stack {
+	t.Helper()
+	if file != "" {
+		require.NoError(t, os.WriteFile(p.ConfigFile("x"), []byte(file), 0o600))
+	}
+	stacks, problems, err := config.Read(config.Request{Project: p.Settings, File: p.ConfigFile, Stack: "x", Flags: flags, MustBeRight: true})
+	require.NoError(t, err)
+	require.Empty(t, problems)
+	s, err := Open(context.Background(), Tools{Project: p, Pulumi: cli}, stacks[0])
+	require.NoError(t, err)
+	return s
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(b)
+}
+
+// A stack without a configuration file gets one that says who made it, and that
+// goes with the stack.
+func TestConfigOfOurOwn(t *testing.T) {
+	p, cli := project(t), &fake.Pulumi{}
+	s := open(t, p, cli, "", "replicas=3")
+	require.NoError(t, s.Create(context.Background()))
+	require.NoError(t, s.Configure())
+	assert.Equal(t, config.Header+"config:\n  bootcamp:replicas: \"3\"\n", read(t, p.ConfigFile("x")))
+	assert.Equal(t, p.Dir, cli.Dirs[0])
+
+	// What Pulumi or the user adds stays, and an unset key goes.
+	s = open(t, p, cli, config.Header+"# mine\nconfig:\n  bootcamp:replicas: \"3\"\n  other:key: x\nencryptionsalt: v1:abc\n", "replicas=4")
+	require.NoError(t, s.Configure())
+	assert.Equal(t, config.Header+"# mine\nconfig:\n  bootcamp:replicas: \"4\"\n  other:key: x\nencryptionsalt: v1:abc\n", read(t, p.ConfigFile("x")))
+
+	left, err := s.Remove(context.Background())
+	require.NoError(t, err)
+	assert.Empty(t, left)
+	assert.NoFileExists(t, p.ConfigFile("x"))
+}
+
+// A file that the tool did not make, such as the tracked Pulumi.dev.yaml, is never
+// written to: the CLI works with a copy, which keeps its salt.
+func TestConfigOfTheUsers(t *testing.T) {
+	const users = "# mine\nconfig:\n  bootcamp:replicas: \"2\"\n"
+	p, cli := project(t), &fake.Pulumi{}
+	s := open(t, p, cli, users, "replicas=3")
+	require.NoError(t, s.Create(context.Background()))
+	require.NoError(t, s.Configure())
+	assert.Equal(t, users, read(t, p.ConfigFile("x")))
+	work := p.ConfigCopy("x")
+	assert.Equal(t, work, cli.Dirs[0], "the CLI writes the salt where it works")
+	copied := filepath.Join(work, "Pulumi.x.yaml")
+	assert.Contains(t, read(t, copied), `bootcamp:replicas: "3"`)
+	assert.Contains(t, read(t, filepath.Join(work, "Pulumi.yaml")), "main: "+p.Dir, "the lab's commands run in the project's folder")
+
+	require.NoError(t, os.WriteFile(copied, []byte(read(t, copied)+"encryptionsalt: v1:abc\n"), 0o600)) // as the CLI does
+	s = open(t, p, cli, users)
+	require.NoError(t, s.Configure())
+	assert.Contains(t, read(t, copied), `bootcamp:replicas: "2"`, "the user's file is what holds")
+	assert.Contains(t, read(t, copied), "encryptionsalt: v1:abc")
+
+	_, err := s.Remove(context.Background())
+	require.NoError(t, err)
+	assert.Equal(t, users, read(t, p.ConfigFile("x")))
+	assert.NoDirExists(t, filepath.Dir(work))
+}
+
+// A preview changes nothing, be the stack there or not.
+func TestPreviewWritesNothing(t *testing.T) {
+	for name, exists := range map[string]bool{"no stack yet": false, "a stack": true} {
+		t.Run(name, func(t *testing.T) {
+			p, cli := project(t), &fake.Pulumi{Exists: exists}
+			s := open(t, p, cli, "", "replicas=3")
+			_, err := s.Preview(context.Background(), []string{"urn:c"}, nil)
+			require.NoError(t, err)
+			assert.Equal(t, "preview --replace=urn:c", cli.Did[len(cli.Did)-1])
+			assert.NoFileExists(t, p.ConfigFile("x"))
+			last := cli.Dirs[len(cli.Dirs)-1]
+			assert.NotEqual(t, p.Dir, last)
+			assert.NoDirExists(t, last, "the copy is gone")
+		})
+	}
+}
+
+func TestKeepsSecrets(t *testing.T) {
+	dir := t.TempDir()
+	for content, want := range map[string]bool{
+		"config:\n  bootcamp:replicas: 2\nencryptionsalt: v1:x\n": false,
+		"config:\n  bootcamp:nodeImage:\n    secure: v1:x\n":      true,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "Pulumi.x.yaml"), []byte(content), 0o600))
+		got, err := KeepsSecrets(dir)
+		require.NoError(t, err)
+		assert.Equal(t, want, got, content)
+	}
 }

@@ -1,0 +1,28 @@
+# The project's commands; CONTRIBUTING.md says what each is for. Nothing else
+# needs make: each line can be run by hand.
+.PHONY: fmt lint test engine live update
+
+fmt:
+	gofmt -w .
+
+lint:
+	test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./...
+	go -C tests/engine vet ./...
+	go -C tests/live vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+	go mod tidy -diff
+
+test:
+	go test ./...
+
+engine:
+	go -C tests/engine test ./...
+
+live:
+	go -C tests/live test -count=1 -timeout 80m -v .
+
+update:
+	go test ./tests -run TestGolden -update
+	go test ./tests/docs -run TestTables -update
+	go test ./cmd/class -update

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/stack"
+	"k8sbootcamp/components/lab"
+	"k8sbootcamp/internal/check"
+)
+
+func (t *tool) checkCommand() *cobra.Command {
+	c := &cobra.Command{Use: "check", Short: "Ask the course's own acceptance questions of a running lab"}
+	disrupt := c.Flags().Bool("disrupt", false, "also delete a pod and see it come back")
+	return t.command(c, verb{done: "all is well", show: showChecks,
+		work: func(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r *row) error {
+			return checkLab(ctx, st, *disrupt, line, r)
+		}})
+}
+
+// answer is one question of the course, and what was seen.
+type answer struct {
+	Question string  `json:"question"`
+	OK       bool    `json:"ok"`
+	Detail   string  `json:"detail"`
+	Seconds  float64 `json:"seconds"`
+}
+
+// checkLab asks with the kubeconfig that the student has.
+func checkLab(ctx context.Context, st *stack.Stack, disrupt bool, line *progress.Line, r *row) error {
+	line.Phase("asking")
+	outputs, err := studentOutputs(ctx, st)
+	if err != nil {
+		return err
+	}
+	wrong := 0
+	for _, result := range check.Run(ctx, check.Options{
+		Kubeconfig: []byte(outputs[lab.OutKubeconfig]),
+		Context:    outputs[lab.OutContext],
+		Namespace:  outputs[lab.OutNamespace],
+		Monitoring: outputs[lab.OutPrometheusPortForward] != "",
+		Disrupt:    disrupt,
+	}) {
+		r.Checks = append(r.Checks, answer{result.Question, result.OK, result.Detail, result.Took.Seconds()})
+		if !result.OK {
+			wrong++
+		}
+	}
+	if wrong > 0 && ctx.Err() == nil {
+		return fmt.Errorf("%d of %s failed", wrong, count(len(r.Checks), "check"))
+	}
+	return ctx.Err()
+}
+
+// errNotUp is the error of a verb that needs a lab that is up.
+var errNotUp = errors.New("it is not up; run `class up` first")
+
+// studentOutputs are the outputs of a lab that is up, the secret ones too. The
+// class's platform has no student's lab.
+func studentOutputs(ctx context.Context, st *stack.Stack) (map[string]string, error) {
+	if st.Platform() {
+		return nil, errors.New("this stack is the class's platform (mode=shared-platform), which has no student's lab; name a student's stack")
+	}
+	state, err := st.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if state == nil {
+		return nil, errNotUp
+	}
+	outputs, err := st.Outputs(ctx)
+	if err == nil && strings.TrimSpace(outputs[lab.OutKubeconfig]) == "" {
+		err = errNotUp
+	}
+	return outputs, err
+}
+
+func showChecks(s *session, rows []row) {
+	for _, r := range rows {
+		if len(r.Checks) == 0 {
+			continue
+		}
+		fmt.Fprintf(s.out, "\n%s\n", r.Stack)
+		var table [][]string
+		for _, c := range r.Checks {
+			word := "ok"
+			if !c.OK {
+				word = "FAILED"
+			}
+			table = append(table, []string{"  " + word, c.Question, c.Detail})
+		}
+		printTable(s.out, table)
+	}
+}

@@ -1,0 +1,138 @@
+package preflight
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// Findings are all that is wrong.
+func (m *Machine) Findings() []Finding {
+	f := &findings{}
+	if m.NoGo != nil {
+		f.add(CheckGo, "install Go (https://go.dev/doc/install) and put it on PATH; the lab runs its own tools with `go tool`", "the go command was not found on PATH")
+	}
+	for _, folder := range m.Folders {
+		if folder.Closed != nil {
+			f.add(CheckFolder, "make it writable for this user, or run as its owner", "the folder %s cannot be written: %v", folder.Path, folder.Closed)
+		} else if folder.Free < diskFolder {
+			f.add(CheckDisk, "free some space there", "the folder %s has %s free", folder.Path, size(folder.Free))
+		}
+	}
+	m.ports(f)
+	if e := m.NoDocker; e != nil {
+		problem := e.Problem
+		if e.Err != nil {
+			problem += ": " + e.Err.Error()
+		}
+		f.add(CheckDocker, e.Remedy, "%s", problem)
+	}
+	if m.Docker != nil {
+		m.setup(f)
+		m.capacity(f)
+	}
+	return f.all
+}
+
+type findings struct{ all []Finding }
+
+func (f *findings) add(check, remedy, problem string, a ...any) {
+	f.all = append(f.all, Finding{Check: check, Problem: fmt.Sprintf(problem, a...), Remedy: remedy})
+}
+
+func (m *Machine) ports(f *findings) {
+	stacks := map[int][]string{}
+	for _, lab := range m.Labs {
+		stacks[lab.HostPort()] = append(stacks[lab.HostPort()], lab.Name)
+	}
+	for _, lab := range m.Labs {
+		port, all := lab.HostPort(), stacks[lab.HostPort()]
+		if port == 0 || all[0] != lab.Name {
+			continue
+		}
+		if len(all) > 1 {
+			f.add(CheckPort, "give each student a hostPort of their own (a roster column), or none", "hostPort %d is asked for by %s", port, strings.Join(all, ", "))
+		}
+		by, remedy := "another program", fmt.Sprintf("end that program (`ss -ltnp 'sport = :%d'` names it) or set another hostPort", port)
+		switch {
+		case lab.Taken == nil || lab.Own:
+			continue
+		case errors.Is(lab.Taken, fs.ErrPermission):
+			by, remedy = "nobody, but this user may not use it", "set a hostPort above 1023"
+		case lab.By != "":
+			by, remedy = "container "+lab.By, "end that container or set another hostPort"
+		}
+		f.add(CheckPort, remedy, "hostPort %d of stack %s is taken by %s (%v)", port, lab.Name, by, lab.Taken)
+	}
+}
+
+const fewer = "take fewer nodes (`--config workers=0` is one) or fewer students, "
+
+// capacity compares what the labs that are yet to be made need with what is free.
+func (m *Machine) capacity(f *findings) {
+	clusters, nodes := 0, 0
+	pulls := map[string]bool{}
+	for _, lab := range m.Labs {
+		if lab.There {
+			continue
+		}
+		clusters++
+		nodes += lab.Nodes()
+		if !lab.HasImage {
+			pulls[lab.NodeImage()] = true
+		}
+	}
+	if clusters == 0 {
+		return
+	}
+	what := count(clusters, "new cluster") + " of " + count(nodes, "node")
+	need := uint64(nodes)*memoryNode + memoryBuild
+	if memory, where := m.memory(); memory < need {
+		f.add(CheckMemory, fewer+"close other programs, or give Docker more memory", "%s need about %s of memory; %s: %s", what, size(need), where, size(memory))
+	}
+	need = uint64(nodes)*diskNode + uint64(len(pulls))*diskImage
+	if m.FreeDisk < need {
+		f.add(CheckDisk, fewer+"or free space with `docker system prune` (it removes all that no container uses)",
+			"%s need about %s of disk in %s; free: %s", what, size(need), m.Docker.Root, size(m.FreeDisk))
+	}
+	if m.Inotify.Low() && m.KindNodes+nodes > nodesByDefault {
+		f.add(CheckInotify, m.Inotify.Remedy(),
+			"the kernel's inotify limits are low for %s beside %d that run (max_user_instances=%d, max_user_watches=%d): clusters fail with errors that name something else",
+			what, m.KindNodes, m.Inotify.Instances, m.Inotify.Watches)
+	}
+}
+
+// memory is what labs can have: what is free, or, where nobody tells, what Docker
+// has in all.
+func (m *Machine) memory() (bytes uint64, where string) {
+	if m.FreeMemory == unknown {
+		return m.Docker.Memory, "Docker has in all"
+	}
+	return m.FreeMemory, "free"
+}
+
+// Parallel is how many of the students' labs to work on at a time, 1 at least:
+// with labs to be built, as many as memory and cores allow.
+func (m *Machine) Parallel(students int) int {
+	if m.Docker == nil || len(m.Labs) == 0 {
+		return max(1, min(2*m.CPUs, students))
+	}
+	nodes := 1
+	for _, lab := range m.Labs {
+		if !lab.There {
+			nodes = max(nodes, lab.Nodes())
+		}
+	}
+	memory, _ := m.memory()
+	return max(1, min(int(memory/(memoryBuild+uint64(nodes)*memoryNode)), m.Docker.CPUs, students))
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func size(bytes uint64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/gib) }

@@ -1,0 +1,120 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/internal/printable"
+)
+
+// Error is the failure of an operation. Its text is one printable line.
+type Error struct {
+	Cause  string // the first thing that went wrong
+	Detail string // all that was said, some lines
+	// Workload is the name of the Deployment or DaemonSet whose pods did not become
+	// ready, where that is what failed.
+	Workload string
+
+	err error
+}
+
+func (e *Error) Error() string { return e.Cause }
+
+func (e *Error) Unwrap() error { return e.err }
+
+// explain makes an *Error of a failed operation; none of no error.
+func (s *Stack) explain(what string, failures []failure, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &Error{err: err}
+	var all []string
+	for _, f := range failures {
+		line, whole := cause(f.message), f.message
+		if f.resource != "" {
+			line, whole = progress.Short(f.resource)+": "+line, progress.Short(f.resource)+": "+whole
+			switch kind := progress.ShortType(string(f.resource.Type())); {
+			case e.Workload == "" && (kind == "Deployment" || kind == "DaemonSet"):
+				e.Workload = f.resource.Name()
+			}
+		}
+		if e.Cause == "" {
+			e.Cause = line
+		}
+		all = append(all, whole)
+	}
+	said := s.cli.lastError
+	if e.Cause == "" && said != "" {
+		e.Cause = what + ": " + cause(said)
+		all = []string{said}
+	}
+	if e.Cause == "" {
+		e.Cause = what + ": " + cause(err.Error())
+		var exit interface{ ExitCode() int }
+		if errors.As(err, &exit) {
+			e.Cause = fmt.Sprintf("%s ended with exit code %d and no word", what, exit.ExitCode())
+		}
+	}
+	e.Cause = printable.Line(e.Cause, causeLength)
+	e.Detail = printable.Text(strings.Join(all, "\n"))
+	return e
+}
+
+// causeLength is how long a cause may be, in characters.
+const causeLength = 300
+
+var (
+	// noiseRE is what commands and the engine put before the real cause.
+	noiseRE = regexp.MustCompile(`^(error:|exit status \d+:?( running .*)?$|go: )`)
+	// listRE is the head of a list of causes, each of which begins with a bullet.
+	listRE = regexp.MustCompile(`\d+ errors? occurred:$`)
+	// initRE is what the Kubernetes plugin says before the name of a workload that
+	// does not become ready: with the URN, some 300 characters.
+	initRE = regexp.MustCompile(`(resource ".*?" was successfully created, but )?the Kubernetes API server reported that (it|".*?") failed to fully initialize or become live: `)
+)
+
+const bullet = "* "
+
+// cause is a message on one line: its first line that says anything, or, of a list
+// of causes, those about pods first.
+func cause(message string) string {
+	var best string
+	var items []string
+	list := false
+	for line := range strings.Lines(initRE.ReplaceAllString(message, "")) {
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "error:"))
+		if line == "" || noiseRE.MatchString(line) {
+			continue
+		}
+		if listRE.MatchString(line) {
+			list = true
+			continue
+		}
+		if item, ok := strings.CutPrefix(line, bullet); list && ok {
+			items = append(items, item)
+			continue
+		}
+		if best == "" && len(items) == 0 {
+			best = line
+		}
+		break
+	}
+	var pods, rest []string
+	for _, item := range items {
+		if strings.HasPrefix(item, "[Pod ") {
+			pods = append(pods, item)
+		} else {
+			rest = append(rest, item)
+		}
+	}
+	if len(items) > 0 {
+		best = strings.Join(append(pods, rest...), "; ")
+	}
+	if best == "" {
+		best, _, _ = strings.Cut(strings.TrimSpace(message), "\n")
+	}
+	return best
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/stack"
+)
+
+func (t *tool) previewCommand() *cobra.Command {
+	c := &cobra.Command{Use: "preview", Short: "Tell what up would do; nothing is changed, not even a file"}
+	t.configFlags(c)
+	return t.command(c, verb{valid: true, done: "previewed", work: preview, show: showPreview})
+}
+
+// preview tells what up would do.
+func preview(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r *row) error {
+	line.Phase("reading the state")
+	state, err := st.State(ctx)
+	if err != nil {
+		return err
+	}
+	var replace []string
+	if state != nil {
+		health, _, err := st.Inspect(ctx, state.Cluster)
+		if err != nil {
+			return err
+		}
+		if health == stack.Gone || health == stack.Partial {
+			line.Say("cluster " + state.Cluster.Name + " is " + string(health) + "; an up rebuilds it")
+			replace = []string{state.Cluster.URN}
+		}
+	}
+	line.Phase("comparing")
+	r.Changes, err = st.Preview(ctx, replace, line)
+	return err
+}
+
+func showPreview(s *session, rows []row) {
+	for _, r := range rows {
+		if r.Outcome != ok {
+			continue
+		}
+		fmt.Fprintf(s.out, "\n%s: %s\n", r.Stack, changed(r.Changes))
+		var table [][]string
+		for _, step := range r.Changes.Steps {
+			table = append(table, []string{"  " + step.Op, progress.ShortType(step.Type), step.Name, strings.Join(step.Keys, ", ")})
+		}
+		printTable(s.out, table)
+	}
+}

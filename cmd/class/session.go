@@ -1,0 +1,334 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+	kindcmd "sigs.k8s.io/kind/pkg/cmd"
+
+	"k8sbootcamp/cmd/class/internal/config"
+	"k8sbootcamp/cmd/class/internal/preflight"
+	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/stack"
+	"k8sbootcamp/cmd/class/internal/workspace"
+	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/sharedcluster"
+)
+
+// verb is what tells one verb from another.
+type verb struct {
+	valid bool // the configuration must be right
+	room  bool // memory, disk and ports are asked for: something is about to be built
+	tools bool // the project's own tools are needed, so they are built first
+	quiet bool // it takes a moment: progress is for terminals alone
+
+	confirm func(ctx context.Context, s *session) (bool, error) // asks the user; may be nil
+
+	done string // the word of a stack that is done
+	work func(ctx context.Context, s *session, st *stack.Stack, line *progress.Line, r *row) error
+	show func(s *session, rows []row)
+	end  func(ctx context.Context, s *session) error // once all stacks are done; may be nil
+}
+
+// session is one verb at work on some stacks.
+type session struct {
+	*tool
+	verb     verb
+	cmd      *cobra.Command
+	say      io.Writer // progress, and what is not the result
+	tools    stack.Tools
+	stacks   []*config.Stack
+	findings []preflight.Finding
+	parallel int
+}
+
+// command makes a command of a verb.
+func (t *tool) command(c *cobra.Command, v verb) *cobra.Command {
+	c.Args = cobra.NoArgs
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		s := &session{tool: t, verb: v, cmd: cmd, say: t.out}
+		if t.json {
+			s.say = t.err
+		}
+		ctx := cmd.Context()
+		if err := s.prepare(ctx); err != nil {
+			if t.json {
+				err = errors.Join(err, s.printJSON(document{ExitCode: exitCode(ctx, err), Error: errorText(err), Findings: s.findings}))
+			}
+			return err
+		}
+		if v.confirm != nil {
+			if yes, err := v.confirm(ctx, s); err != nil || !yes {
+				return err
+			}
+		}
+		rows := s.each(ctx)
+		if v.end != nil && ctx.Err() == nil {
+			if err := v.end(ctx, s); err != nil {
+				fmt.Fprintln(t.err, "warning:", err)
+			}
+		}
+		return s.finish(ctx, rows)
+	}
+	return c
+}
+
+// prepare does all that comes before the first stack. Where it finds anything
+// wrong, it says all of it at once, and nothing was made.
+func (s *session) prepare(ctx context.Context) error {
+	if s.tool.parallel < 0 {
+		return fmt.Errorf("-j %d: it must be 1 or more", s.tool.parallel)
+	}
+	for _, name := range s.ignore {
+		if !slices.Contains(preflight.Ignorable, name) {
+			return fmt.Errorf("--ignore %s: allowed are %s", name, strings.Join(preflight.Ignorable, ", "))
+		}
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	dir, err := workspace.Find(here)
+	if err != nil {
+		return err
+	}
+	project, err := workspace.Open(dir, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	s.tools = stack.Tools{Project: project, Docker: kindcluster.NewDockerDriver(kindcmd.NewLogger())}
+	s.stacks, s.findings, err = config.Read(config.Request{
+		Project: project.Settings, File: project.ConfigFile,
+		Stack: s.tool.stack, Roster: s.roster, Only: s.only, Flags: s.config, MustBeRight: s.verb.valid,
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.preflight(ctx); err != nil {
+		return err
+	}
+	if len(s.findings) > 0 {
+		for _, f := range s.findings {
+			fmt.Fprintln(s.err, f)
+		}
+		return fmt.Errorf("the preflight found %s; nothing was made", count(len(s.findings), "problem"))
+	}
+	return s.setUp(ctx)
+}
+
+// preflight asks the machine. What rests on an estimate may be ignored.
+func (s *session) preflight(ctx context.Context) error {
+	project := s.tools.Project
+	folders := []string{project.Dir}
+	if !project.OwnState && project.State != "" {
+		folders = append(folders, string(project.State))
+	}
+	var build []*config.Stack
+	if s.verb.room {
+		build = s.stacks
+	}
+	machine, err := preflight.Look(ctx, build, s.onKind(), folders...)
+	if err != nil {
+		return err
+	}
+	for _, f := range machine.Findings() {
+		if slices.Contains(s.ignore, f.Check) {
+			fmt.Fprintf(s.say, "warning: %s\n", f)
+			continue
+		}
+		if slices.Contains(preflight.Ignorable, f.Check) {
+			f.Remedy += ". If you know better: --ignore " + f.Check
+		}
+		s.findings = append(s.findings, f)
+	}
+	s.parallel = cmp.Or(s.tool.parallel, machine.Parallel(len(s.stacks)))
+	return nil
+}
+
+// setUp makes what Pulumi needs, and says where it lies.
+func (s *session) setUp(ctx context.Context) error {
+	project := s.tools.Project
+	cli, err := workspace.FindCLI(ctx, filepath.Join(project.Main(), "tools"), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
+	if err != nil {
+		return begun{err}
+	}
+	s.tools.Pulumi = &workspace.Command{CLI: cli, Kill: s.kill}
+	if err := project.Prepare(); err != nil {
+		return begun{err}
+	}
+	if !s.verb.room {
+		return s.buildTools(ctx)
+	}
+	fmt.Fprintf(s.say, "Pulumi CLI  v%s, %s\nstate       %s\n", cli.Version, cli.Path, project.Backend)
+	if p := project.Passphrase(); p != "" {
+		fmt.Fprintf(s.say, "passphrase  %s\n", p)
+	}
+	if lines := project.Exports(); len(lines) > 0 {
+		fmt.Fprintf(s.say, "for plain `pulumi` on the same stacks:\n  %s\n", strings.Join(lines, "\n  "))
+	}
+	if n := len(s.stacks); n > 1 {
+		fmt.Fprintf(s.say, "%d stacks, %d at a time\n", n, min(s.parallel, n))
+	}
+	return s.buildTools(ctx)
+}
+
+// buildTools compiles what the lab's commands run, so that the first of them does
+// not do it in the middle of an update, and several at once.
+func (s *session) buildTools(ctx context.Context) error {
+	if !s.verb.tools {
+		return nil
+	}
+	slow := time.AfterFunc(3*time.Second, func() { fmt.Fprintln(s.say, "building the lab's own tools (once)") })
+	defer slow.Stop()
+	var names []string
+	if s.onKind() {
+		names = append(names, kindcluster.Tool)
+	}
+	if slices.ContainsFunc(s.stacks, func(st *config.Stack) bool { return !st.OnKind() }) {
+		names = append(names, sharedcluster.Tool)
+	}
+	for _, name := range names {
+		cmd := exec.CommandContext(ctx, "go", "tool", "-n", name)
+		cmd.Dir = s.tools.Project.Main()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return begun{fmt.Errorf("`go tool %s` cannot be built: %w\n%s", name, err, strings.TrimSpace(string(out)))}
+		}
+	}
+	return nil
+}
+
+// onKind tells whether any stack may have a kind cluster.
+func (s *session) onKind() bool {
+	return len(s.stacks) == 0 || slices.ContainsFunc(s.stacks, (*config.Stack).OnKind)
+}
+
+// each does the verb's work for every stack, some at a time and in the order of the
+// roster; one stack's failure never stops the others. A cancelled context starts no
+// further ones and waits for those that run.
+func (s *session) each(ctx context.Context) []row {
+	out := s.say
+	if s.verb.quiet && !terminal(out) {
+		out = io.Discard
+	}
+	names := make([]string, len(s.stacks))
+	rows := make([]row, len(s.stacks))
+	for i, st := range s.stacks {
+		names[i] = st.Name
+		rows[i] = row{Stack: st.Name, Student: st.Student, Outcome: notStarted}
+	}
+	board := progress.New(out, terminal(out), names)
+	defer board.Close()
+	var group errgroup.Group
+	group.SetLimit(max(1, s.parallel))
+	for i := range s.stacks {
+		group.Go(func() error {
+			if ctx.Err() == nil {
+				s.one(ctx, s.stacks[i], board.Start(names[i]), &rows[i])
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // each row has its own error
+	return rows
+}
+
+func (s *session) one(ctx context.Context, c *config.Stack, line *progress.Line, r *row) {
+	start := time.Now()
+	st, err := stack.Open(ctx, s.tools, c)
+	if err == nil {
+		err = s.verb.work(ctx, s, st, line, r)
+	}
+	r.Seconds = time.Since(start).Seconds()
+	switch {
+	case err == nil:
+		r.Outcome = ok
+		line.End(true, s.verb.done)
+	case ctx.Err() != nil || errors.Is(err, context.Canceled):
+		r.Outcome = interrupted
+		line.End(false, string(interrupted))
+	default:
+		r.Outcome = failed
+		r.fail(err)
+		line.End(false, "FAILED: "+r.Cause)
+	}
+}
+
+// finish prints the result, and returns the error that is the exit code.
+func (s *session) finish(ctx context.Context, rows []row) error {
+	var missing []string
+	for _, r := range rows {
+		if r.Outcome != ok {
+			missing = append(missing, r.Stack)
+		}
+	}
+	var err error
+	d := document{Stacks: rows}
+	if len(missing) > 0 {
+		err = begun{errTold}
+		d.Retry = s.again(missing)
+	}
+	d.ExitCode = exitCode(ctx, err)
+	if s.json {
+		return errors.Join(err, s.printJSON(d))
+	}
+	s.verb.show(s, rows)
+	s.printFailures(rows, d.Retry)
+	return err
+}
+
+// again is the command that does the verb again for the stacks of these names, with
+// the flags as they were given.
+func (s *session) again(names []string) string {
+	args := []string{s.cmd.Name()}
+	s.cmd.Flags().Visit(func(f *pflag.Flag) {
+		list, isList := f.Value.(pflag.SliceValue)
+		switch {
+		case f.Name == "only":
+		case isList:
+			for _, v := range list.GetSlice() {
+				args = append(args, "--"+f.Name, v)
+			}
+		case f.Value.Type() == "bool":
+			args = append(args, "--"+f.Name+map[string]string{"true": "", "false": "=false"}[f.Value.String()])
+		default:
+			args = append(args, "--"+f.Name, f.Value.String())
+		}
+	})
+	if s.roster != "" && (len(names) < len(s.stacks) || len(s.only) > 0) {
+		args = append(args, "--only", strings.Join(names, ","))
+	}
+	return self() + " " + shellescape.QuoteCommand(args)
+}
+
+// call is how a verb is called for a stack.
+func call(verb, stack string) string {
+	args := []string{verb}
+	if stack != "dev" {
+		args = append(args, "--stack", stack)
+	}
+	return self() + " " + shellescape.QuoteCommand(args)
+}
+
+// self is how this tool was called.
+func self() string {
+	if file, err := os.Executable(); err == nil && !strings.Contains(file, "go-build") {
+		return shellescape.Quote(os.Args[0])
+	}
+	return "go run ./cmd/class"
+}

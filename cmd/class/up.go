@@ -1,0 +1,187 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/stack"
+	"k8sbootcamp/components/lab"
+	"k8sbootcamp/internal/check"
+)
+
+func (t *tool) upCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Make the lab be there as configured, whatever became of it",
+		Long: `up builds what is missing, changes what differs, and rebuilds a cluster that
+vanished. It can be run again at any time: what is right stays as it is.`,
+	}
+	t.configFlags(c)
+	c.Flags().Bool("yes", false, "accepted, for symmetry: up asks nothing")
+	return t.command(c, verb{valid: true, room: true, tools: true, done: "ready", work: up, show: showUp})
+}
+
+// up makes the lab be there as configured, whatever became of it.
+func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r *row) error {
+	state, err := readState(ctx, st, line)
+	if err != nil {
+		return err
+	}
+	if state == nil {
+		if err := st.Create(ctx); err != nil {
+			return err
+		}
+		state = &stack.State{}
+	}
+	if err := st.Configure(); err != nil {
+		return err
+	}
+	healed, err := st.Heal(ctx, state.Cluster, line)
+	// What a killed run may have made is gone with a cluster that is rebuilt.
+	if rebuilt := len(healed.Replace) > 0; err == nil && !rebuilt && len(state.Unsure) > 0 {
+		if err = st.Adopt(ctx, state.Unsure); err == nil {
+			state, err = st.State(ctx)
+		}
+	}
+	if err == nil && state.Pending > 0 {
+		err = st.ClearPending(ctx)
+	}
+	if err == nil && len(healed.Replace) == 0 {
+		err = forgetMissing(ctx, st, state.Objects, line)
+	}
+	if err != nil {
+		return err
+	}
+
+	line.Phase("comparing")
+	changes, outputs, err := st.Up(ctx, healed.Replace, line)
+	r.Changes = changes
+	if err != nil {
+		return st.WithTrouble(ctx, err)
+	}
+	if healed.Started { // Pulumi waits for what it changes, and this it did not
+		if err := awaitObjects(ctx, st, outputs, state.Objects, line); err != nil {
+			return err
+		}
+	}
+	for _, name := range lab.SecretOutputs {
+		delete(outputs, name)
+	}
+	r.Outputs = outputs
+	return nil
+}
+
+// readState frees the stack from the lock that a killed run left, and reads its
+// state, which is nil where there is no such stack.
+func readState(ctx context.Context, st *stack.Stack, line *progress.Line) (*stack.State, error) {
+	line.Phase("reading the state")
+	locks, err := st.Unlock()
+	for _, l := range locks {
+		line.Say(fmt.Sprintf("removed the lock of process %d, which is gone", l.PID))
+	}
+	if err != nil {
+		return nil, err
+	}
+	state, err := st.State(ctx)
+	if err == nil && state != nil && state.Pending > 0 {
+		line.Say("an earlier run was cut off; going on from there")
+	}
+	return state, err
+}
+
+// forgetMissing drops objects from the state that are in the cluster no more, such
+// as one that a student deleted; an update alone would call them unchanged.
+func forgetMissing(ctx context.Context, st *stack.Stack, objects []check.Object, line *progress.Line) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	outputs, err := st.Outputs(ctx)
+	if err != nil {
+		return err
+	}
+	config, err := st.Reach(outputs)
+	if err != nil {
+		return nil // an update that was cut off had no outputs yet
+	}
+	missing, err := check.Missing(ctx, config, objects)
+	if err != nil || len(missing) == 0 {
+		return ctx.Err() // where the cluster does not answer, the update says it better
+	}
+	var urns, names []string
+	for _, o := range missing {
+		urns, names = append(urns, o.URN), append(names, o.Kind+" "+o.Name)
+	}
+	line.Say("gone from the cluster, and made again: " + strings.Join(names, ", "))
+	return st.Refresh(ctx, urns)
+}
+
+// objectsTimeout is how long the pods of a cluster that was stopped may take.
+const objectsTimeout = 3 * time.Minute
+
+// awaitObjects returns once all objects are ready.
+func awaitObjects(ctx context.Context, st *stack.Stack, outputs map[string]string, objects []check.Object, line *progress.Line) error {
+	line.Phase("waiting for the pods to come back")
+	config, err := st.Reach(outputs)
+	if err != nil {
+		return err
+	}
+	var not []string
+	err = wait.PollUntilContextTimeout(ctx, 2*time.Second, objectsTimeout, true, func(ctx context.Context) (bool, error) {
+		var err error
+		if _, not, err = check.Ready(ctx, config, objects); err != nil {
+			not = []string{err.Error()} // the API server may be slow to come back
+		}
+		if len(not) > 0 {
+			line.Detail(not[0])
+		}
+		return len(not) == 0, nil
+	})
+	if err != nil && ctx.Err() == nil && len(not) > 0 {
+		return errors.New("the cluster was started, but after " + objectsTimeout.String() + " this is not ready: " + strings.Join(not, "; "))
+	}
+	return err
+}
+
+func showUp(s *session, rows []row) {
+	fmt.Fprintln(s.out)
+	if len(rows) == 1 && rows[0].Outcome == ok {
+		showLab(s, rows[0])
+		return
+	}
+	table := [][]string{{"STUDENT", "STACK", "RESULT", "TOOK", "CHANGES", "APP URL"}}
+	for _, r := range rows {
+		table = append(table, []string{r.Student, r.Stack, string(r.Outcome), seconds(r.Seconds), changed(r.Changes), cmp.Or(r.Outputs[lab.OutAppURL], "-")})
+	}
+	printTable(s.out, table)
+}
+
+// showLab is for the student whose lab it is.
+func showLab(s *session, r row) {
+	fmt.Fprintf(s.out, "The lab %s is up (%s).\n", r.Stack, changed(r.Changes))
+	var table [][]string
+	for _, o := range []struct{ name, what string }{
+		{lab.OutAppURL, "app"},
+		{lab.OutAppPortForward, "app, by port-forward"},
+		{lab.OutAppProxyPath, "app, behind `kubectl proxy`"},
+		{lab.OutPrometheusPortForward, "Prometheus, by port-forward"},
+	} {
+		if v := r.Outputs[o.name]; v != "" {
+			table = append(table, []string{"  " + o.what, v})
+		}
+	}
+	printTable(s.out, table)
+	fmt.Fprintln(s.out, "next:")
+	printTable(s.out, [][]string{
+		{"  " + call("kubeconfig", r.Stack), "writes a kubeconfig for kubectl"},
+		{"  " + call("check", r.Stack), "asks the course's own questions"},
+		{"  " + call("destroy", r.Stack), "removes it all"},
+	})
+}

@@ -1,0 +1,385 @@
+package fake
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// APIServer is a Kubernetes API server in memory, over HTTPS. It knows the lab's
+// kinds; it gets, lists (by labels), makes and deletes objects; it gives a token
+// of an account and asks for none. Nothing happens in it by itself.
+type APIServer struct {
+	URL string
+	// Allowed tells what the bearer of a token may do; where it is nil, all may get,
+	// list and watch.
+	Allowed func(token string, a *authorizationv1.ResourceAttributes) bool
+
+	authority []byte // PEM
+
+	mu      sync.Mutex
+	answers map[string]http.HandlerFunc // by "METHOD PATH"
+	objects []*unstructured.Unstructured
+	made    int
+}
+
+// kinds are those that the server knows.
+var kinds = []struct {
+	group, version, resource, kind string
+	namespaced                     bool
+}{
+	{"", "v1", "namespaces", "Namespace", false},
+	{"", "v1", "nodes", "Node", false},
+	{"", "v1", "pods", "Pod", true},
+	{"", "v1", "services", "Service", true},
+	{"", "v1", "configmaps", "ConfigMap", true},
+	{"", "v1", "serviceaccounts", "ServiceAccount", true},
+	{"", "v1", "resourcequotas", "ResourceQuota", true},
+	{"", "v1", "limitranges", "LimitRange", true},
+	{"apps", "v1", "deployments", "Deployment", true},
+	{"apps", "v1", "daemonsets", "DaemonSet", true},
+	{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true},
+	{"networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true},
+	{"rbac.authorization.k8s.io", "v1", "roles", "Role", true},
+	{"rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", true},
+	{"rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false},
+	{"rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", false},
+	{"admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", false},
+	{"admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", false},
+}
+
+// NewAPIServer starts a server with objects, each as JSON with apiVersion, kind and
+// metadata.name; the test's end stops it.
+func NewAPIServer(t testing.TB, objects ...string) *APIServer {
+	t.Helper()
+	s := &APIServer{answers: map[string]http.HandlerFunc{}}
+	server := httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	t.Cleanup(server.Close)
+	s.URL = server.URL
+	s.authority = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	s.Put(t, objects...)
+	return s
+}
+
+// Put makes objects, or replaces those that there are.
+func (s *APIServer) Put(t testing.TB, objects ...string) {
+	t.Helper()
+	for _, text := range objects {
+		o := &unstructured.Unstructured{}
+		if err := o.UnmarshalJSON([]byte(text)); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		p, ok := pathOf(o)
+		if !ok || o.GetName() == "" {
+			t.Fatalf("an object without a name, or of a kind that fake.APIServer does not know: %s", text)
+		}
+		s.mu.Lock()
+		s.remove(p)
+		s.add(o)
+		s.mu.Unlock()
+	}
+}
+
+// Delete takes an object away, by its path.
+func (s *APIServer) Delete(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remove(path)
+}
+
+// Has tells whether an object is there, by its path: "/api/v1/nodes/NAME",
+// "/apis/apps/v1/namespaces/NAMESPACE/deployments/NAME".
+func (s *APIServer) Has(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.find(path) != nil
+}
+
+// Answer has a request ("GET /api/v1/nodes") answered by a function.
+func (s *APIServer) Answer(request string, with http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[strings.TrimSuffix(request, "/")] = with
+}
+
+// Fail has a request answered with an error of a status code, as an API server
+// words it.
+func (s *APIServer) Fail(request string, code int) {
+	s.Answer(request, func(w http.ResponseWriter, _ *http.Request) { fail(w, code) })
+}
+
+// Say has a request answered with a text, as a proxied Service does.
+func (s *APIServer) Say(request, text string) {
+	s.Answer(request, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) })
+}
+
+// Kubeconfig leads to the server, by the context of this name.
+func (s *APIServer) Kubeconfig(context string) []byte {
+	out, err := clientcmd.Write(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{context: {Server: s.URL, CertificateAuthorityData: s.authority}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{context: {}},
+		Contexts:       map[string]*clientcmdapi.Context{context: {Cluster: context, AuthInfo: context}},
+		CurrentContext: context,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// Config is a client configuration for the server.
+func (s *APIServer) Config() *rest.Config {
+	return &rest.Config{Host: s.URL, TLSClientConfig: rest.TLSClientConfig{CAData: s.authority}}
+}
+
+func (s *APIServer) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	answer := s.answers[strings.TrimSuffix(r.Method+" "+r.URL.Path, "/")]
+	s.mu.Unlock()
+	if answer != nil {
+		answer(w, r)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.Method {
+	case http.MethodGet:
+		if found := discovery(r.URL.Path); found != nil {
+			write(w, http.StatusOK, found)
+		} else if o := s.find(r.URL.Path); o != nil {
+			write(w, http.StatusOK, o)
+		} else if list := s.list(r.URL.Path, r.URL.Query().Get("labelSelector")); list != nil {
+			write(w, http.StatusOK, list)
+		} else {
+			fail(w, http.StatusNotFound)
+		}
+	case http.MethodPost:
+		s.post(w, r)
+	case http.MethodDelete:
+		options := &metav1.DeleteOptions{}
+		if sent, err := decode(r); err == nil { // there may be none
+			options, _ = sent.(*metav1.DeleteOptions)
+		}
+		o := s.find(r.URL.Path)
+		switch {
+		case o == nil:
+			fail(w, http.StatusNotFound)
+		case options != nil && options.Preconditions != nil && options.Preconditions.UID != nil && *options.Preconditions.UID != o.GetUID():
+			fail(w, http.StatusConflict)
+		default:
+			s.remove(r.URL.Path)
+			write(w, http.StatusOK, metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
+		}
+	default:
+		fail(w, http.StatusMethodNotAllowed)
+	}
+}
+
+// post makes an object, gives a token, or tells what an account may do.
+func (s *APIServer) post(w http.ResponseWriter, r *http.Request) {
+	sent, err := decode(r)
+	if err != nil {
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	switch sent := sent.(type) {
+	case *authenticationv1.TokenRequest:
+		account := s.find(strings.TrimSuffix(r.URL.Path, "/token"))
+		if account == nil {
+			fail(w, http.StatusNotFound)
+			return
+		}
+		sent.Status.Token = Token(account.GetNamespace(), account.GetName())
+		write(w, http.StatusCreated, sent)
+	case *authorizationv1.SelfSubjectAccessReview:
+		allowed := s.Allowed
+		if allowed == nil {
+			allowed = readOnly
+		}
+		sent.Status.Allowed = allowed(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), sent.Spec.ResourceAttributes)
+		write(w, http.StatusCreated, sent)
+	default:
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(sent)
+		o := &unstructured.Unstructured{Object: content}
+		p, ok := pathOf(o)
+		switch {
+		case err != nil || !ok || !strings.HasPrefix(p, r.URL.Path+"/"):
+			fail(w, http.StatusBadRequest)
+		case s.find(p) != nil:
+			fail(w, http.StatusConflict)
+		default:
+			s.add(o)
+			write(w, http.StatusCreated, o)
+		}
+	}
+}
+
+// Token is that of an account.
+func Token(namespace, account string) string { return "token-of-" + namespace + "-" + account }
+
+func readOnly(_ string, a *authorizationv1.ResourceAttributes) bool {
+	return a != nil && slices.Contains([]string{"get", "list", "watch"}, a.Verb)
+}
+
+// decode reads what a client sent, in whichever notation.
+func decode(r *http.Request) (runtime.Object, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	out, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
+	return out, err
+}
+
+func (s *APIServer) add(o *unstructured.Unstructured) {
+	s.made++
+	if o.GetUID() == "" {
+		o.SetUID(types.UID(fmt.Sprintf("uid-%d", s.made)))
+	}
+	s.objects = append(s.objects, o)
+}
+
+func (s *APIServer) remove(path string) {
+	s.objects = slices.DeleteFunc(s.objects, func(o *unstructured.Unstructured) bool { return is(o, path) })
+}
+
+func (s *APIServer) find(path string) *unstructured.Unstructured {
+	i := slices.IndexFunc(s.objects, func(o *unstructured.Unstructured) bool { return is(o, path) })
+	if i < 0 {
+		return nil
+	}
+	return s.objects[i]
+}
+
+func is(o *unstructured.Unstructured, path string) bool {
+	p, _ := pathOf(o)
+	return p == path
+}
+
+// list is what a path has below it, nil where it is none of a list.
+func (s *APIServer) list(path, selector string) *unstructured.UnstructuredList {
+	wanted, err := labels.Parse(selector)
+	if err != nil {
+		return nil
+	}
+	for _, k := range kinds {
+		gv := schema.GroupVersion{Group: k.group, Version: k.version}
+		namespace, inOne := strings.CutPrefix(path, root(gv)+"/namespaces/")
+		namespace, ofKind := strings.CutSuffix(namespace, "/"+k.resource)
+		inOne = inOne && ofKind && k.namespaced && !strings.Contains(namespace, "/")
+		if !inOne && path != root(gv)+"/"+k.resource {
+			continue
+		}
+		list := &unstructured.UnstructuredList{}
+		list.SetAPIVersion(gv.String())
+		list.SetKind(k.kind + "List")
+		for _, o := range s.objects {
+			if o.GroupVersionKind() == gv.WithKind(k.kind) && (!inOne || o.GetNamespace() == namespace) && wanted.Matches(labels.Set(o.GetLabels())) {
+				list.Items = append(list.Items, *o)
+			}
+		}
+		return list
+	}
+	return nil
+}
+
+// pathOf is where an object is.
+func pathOf(o *unstructured.Unstructured) (string, bool) {
+	of := o.GroupVersionKind()
+	for _, k := range kinds {
+		if k.kind != of.Kind || k.group != of.Group || k.version != of.Version {
+			continue
+		}
+		at := root(of.GroupVersion())
+		if k.namespaced {
+			at += "/namespaces/" + o.GetNamespace()
+		}
+		return at + "/" + k.resource + "/" + o.GetName(), true
+	}
+	return "", false
+}
+
+func root(gv schema.GroupVersion) string {
+	if gv.Group == "" {
+		return "/api/" + gv.Version
+	}
+	return "/apis/" + gv.String()
+}
+
+// discovery is what the server says of itself, nil for any other path.
+func discovery(path string) any {
+	groups, resources := metav1.APIGroupList{}, map[string]*metav1.APIResourceList{}
+	for _, k := range kinds {
+		gv := schema.GroupVersion{Group: k.group, Version: k.version}
+		list := resources[root(gv)]
+		if list == nil {
+			list = &metav1.APIResourceList{GroupVersion: gv.String()}
+			resources[root(gv)] = list
+			if k.group != "" {
+				v := metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version}
+				groups.Groups = append(groups.Groups, metav1.APIGroup{Name: k.group, Versions: []metav1.GroupVersionForDiscovery{v}, PreferredVersion: v})
+			}
+		}
+		list.APIResources = append(list.APIResources, metav1.APIResource{
+			Name: k.resource, Kind: k.kind, Namespaced: k.namespaced, Verbs: metav1.Verbs{"get", "list", "create", "delete"},
+		})
+	}
+	switch path {
+	case "/version":
+		return version.Info{Major: "1", Minor: "34"}
+	case "/api":
+		return metav1.APIVersions{Versions: []string{"v1"}}
+	case "/apis":
+		return groups
+	}
+	if list := resources[path]; list != nil {
+		return list
+	}
+	return nil
+}
+
+func write(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // a client that has gone hears nothing
+}
+
+// reasons are an API server's of its errors.
+var reasons = map[int]metav1.StatusReason{
+	http.StatusBadRequest:          metav1.StatusReasonBadRequest,
+	http.StatusUnauthorized:        metav1.StatusReasonUnauthorized,
+	http.StatusForbidden:           metav1.StatusReasonForbidden,
+	http.StatusNotFound:            metav1.StatusReasonNotFound,
+	http.StatusMethodNotAllowed:    metav1.StatusReasonMethodNotAllowed,
+	http.StatusConflict:            metav1.StatusReasonConflict,
+	http.StatusInternalServerError: metav1.StatusReasonInternalError,
+	http.StatusServiceUnavailable:  metav1.StatusReasonServiceUnavailable,
+}
+
+func fail(w http.ResponseWriter, code int) {
+	write(w, code, metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+		Status:   metav1.StatusFailure, Reason: reasons[code], Code: int32(code), Message: strings.ToLower(http.StatusText(code)),
+	})
+}

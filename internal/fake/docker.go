@@ -1,0 +1,382 @@
+// Package fake stands in, in tests, for what is outside of this project: Docker
+// with kind, and a Kubernetes API server.
+package fake
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+
+	"k8sbootcamp/internal/kindcluster"
+)
+
+// Docker is one machine's Docker in memory, with the kind clusters on it; it is a
+// kindcluster.Driver. Make it with NewDocker. Its fields may be read and changed
+// while nobody works on it.
+type Docker struct {
+	Clusters map[string]*Cluster // by kind's name
+	Changes  []string            // every change, in order: "create cluster NAME", "start NODE"
+	Fault    Fault               // of a change to come; it comes once
+	Dead     bool                // whoever changes the machine has been killed; see Revive
+
+	// On, where it is set, is asked before each call of the driver. It may wait; its
+	// error is the call's, and nothing is done.
+	On func(ctx context.Context, call Call, cluster string) error
+
+	mu    sync.Mutex
+	made  int // clusters so far; the last one's number
+	begun int // changes so far, for Fault.At
+}
+
+// Call is one of the driver's methods.
+type Call string
+
+// The calls. That of Start is told the first container's name for a cluster's.
+const (
+	Ping       Call = "ping"
+	Containers Call = "containers"
+	Create     Call = "create"
+	Delete     Call = "delete"
+	WaitReady  Call = "ready"
+	Kubeconfig Call = "kubeconfig"
+	Start      Call = "start"
+	Finish     Call = "finish"
+	Finished   Call = "finished"
+)
+
+// Fault is what goes wrong with one change of the machine.
+type Fault struct {
+	At   int    // the number of the change since Revive, from 1; 0 is none
+	On   string // or the change's name
+	How  How
+	Kill bool // from then on nothing is changed and nothing is heard: ErrKilled
+}
+
+// How is how much of a change still happens.
+type How int
+
+// Of a change with a fault happens:
+const (
+	Before How = iota // nothing
+	Half              // what a process leaves that ends in the middle
+	After             // all of it, but nobody hears of it
+)
+
+func (h How) String() string { return [...]string{"before", "half-way", "after"}[h] }
+
+// What a change with a fault returns.
+var (
+	ErrFault  = errors.New("injected fault")
+	ErrKilled = errors.New("killed")
+)
+
+// Cluster is a kind cluster.
+type Cluster struct {
+	Number   int // tells a new cluster from an old one of the same name
+	Config   v1alpha4.Cluster
+	Nodes    []kindcluster.Container // the control plane first
+	Finished bool
+	NotReady error  // what WaitReady returns, where it is set
+	Server   string // of its kubeconfig
+
+	// Objects are what a test keeps in the cluster, by keys of its own. Those of a
+	// copy are changed by replacing them, never inside.
+	Objects map[string]map[string]any
+
+	name string
+}
+
+// NewDocker returns a machine without clusters.
+func NewDocker() *Docker { return &Docker{Clusters: map[string]*Cluster{}} }
+
+// Add puts a cluster on the machine that was built to its end, all of whose nodes
+// run: a control plane and workers. Without a claim it is one that somebody made
+// by hand.
+func (d *Docker) Add(id kindcluster.Identity, workers int) *Cluster {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	config := v1alpha4.Cluster{Nodes: []v1alpha4.Node{{Role: v1alpha4.ControlPlaneRole}}}
+	for range workers {
+		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: v1alpha4.WorkerRole})
+	}
+	if id.Claim != "" {
+		for i := range config.Nodes {
+			config.Nodes[i].ExtraMounts = []v1alpha4.Mount{{ContainerPath: kindcluster.MarkPath(id.Claim, nil)}}
+		}
+	}
+	c := d.build(id.Name, &config, len(config.Nodes))
+	c.Finished = true
+	return c
+}
+
+func (d *Docker) build(name string, config *v1alpha4.Cluster, nodes int) *Cluster {
+	d.made++
+	c := &Cluster{Number: d.made, Config: *config, name: name, Objects: map[string]map[string]any{}}
+	c.Server = fmt.Sprintf("https://%s-%d.invalid:6443", name, c.Number)
+	for i, n := range config.Nodes[:nodes] {
+		node := kindcluster.Container{Name: name + suffix(i), Running: true}
+		for _, m := range n.ExtraMounts {
+			node.Mounts = append(node.Mounts, m.ContainerPath)
+		}
+		c.Nodes = append(c.Nodes, node)
+	}
+	d.Clusters[name] = c
+	return c
+}
+
+// suffix is kind's own of a node's name.
+func suffix(i int) string {
+	switch i {
+	case 0:
+		return controlPlane
+	case 1:
+		return "-worker"
+	}
+	return fmt.Sprintf("-worker%d", i)
+}
+
+const controlPlane = "-control-plane"
+
+// Key is the client key in the cluster's kubeconfig, as it stands there.
+func (c *Cluster) Key() string { return base64.StdEncoding.EncodeToString(c.key()) }
+
+func (c *Cluster) key() []byte {
+	return fmt.Appendf(nil, "client key of %s, number %d\n", c.name, c.Number)
+}
+
+// Stop stops nodes of the cluster, all where none is named.
+func (c *Cluster) Stop(names ...string) {
+	for i, n := range c.Nodes {
+		if len(names) == 0 || slices.Contains(names, n.Name) {
+			c.Nodes[i].Running = false
+		}
+	}
+}
+
+// Change makes one change to the machine or to what runs on it, unless a fault is
+// due. The change is told whether it gets to its end.
+func (d *Docker) Change(name string, change func(whole bool) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.Dead {
+		return ErrKilled
+	}
+	d.begun++
+	if d.begun != d.Fault.At && (d.Fault.On == "" || d.Fault.On != name) {
+		d.Changes = append(d.Changes, name)
+		return change(true)
+	}
+	f := d.Fault
+	d.Fault = Fault{}
+	d.Dead = f.Kill
+	err := ErrFault
+	if f.Kill {
+		err = ErrKilled
+	}
+	if f.How != Before {
+		d.Changes = append(d.Changes, fmt.Sprintf("%s (%s)", name, f.How))
+		err = errors.Join(err, change(f.How == After))
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// Revive lets the machine be changed again, as the next command does, and counts
+// its changes anew.
+func (d *Docker) Revive() { d.Dead, d.Fault, d.begun, d.Changes = false, Fault{}, 0, nil }
+
+// Clone copies the machine and its clusters as they are.
+func (d *Docker) Clone() *Docker {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := &Docker{Clusters: map[string]*Cluster{}, made: d.made}
+	for name, c := range d.Clusters {
+		n := *c
+		n.Nodes = slices.Clone(c.Nodes)
+		n.Objects = map[string]map[string]any{}
+		for k, o := range c.Objects {
+			n.Objects[k] = maps.Clone(o)
+		}
+		out.Clusters[name] = &n
+	}
+	return out
+}
+
+var _ kindcluster.Driver = (*Docker)(nil)
+
+// asked is the beginning of every call.
+func (d *Docker) asked(ctx context.Context, call Call, cluster string) error {
+	if d.On == nil {
+		return nil
+	}
+	return d.On(ctx, call, cluster)
+}
+
+// running gives a cluster whose control plane runs.
+func (d *Docker) running(cluster string) (*Cluster, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.Clusters[cluster]
+	if c == nil {
+		return nil, fmt.Errorf("no nodes found for cluster %q", cluster)
+	}
+	for _, n := range c.Nodes {
+		if n.Name == cluster+controlPlane && n.Running {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("the control plane of cluster %q does not run", cluster)
+}
+
+// Ping answers.
+func (d *Docker) Ping(ctx context.Context) error {
+	if err := d.asked(ctx, Ping, ""); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.Dead {
+		return ErrKilled
+	}
+	return nil
+}
+
+// Containers lists the nodes.
+func (d *Docker) Containers(ctx context.Context, cluster string) ([]kindcluster.Container, error) {
+	if err := d.asked(ctx, Containers, cluster); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.Clusters[cluster]; c != nil {
+		return slices.Clone(c.Nodes), nil
+	}
+	return nil, nil
+}
+
+// Create makes a cluster; half of it is one container with no Kubernetes in it.
+func (d *Docker) Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error {
+	if err := d.asked(ctx, Create, cluster); err != nil {
+		return err
+	}
+	return d.Change("create cluster "+cluster, func(whole bool) error {
+		switch {
+		case d.Clusters[cluster] != nil:
+			return fmt.Errorf("node(s) already exist for a cluster with the name %q", cluster)
+		case whole:
+			d.build(cluster, config, len(config.Nodes))
+		default:
+			d.build(cluster, config, 1).NotReady = kindcluster.ErrNotReady
+		}
+		return nil
+	})
+}
+
+// Delete removes a cluster; half-way its control plane is gone.
+func (d *Docker) Delete(ctx context.Context, cluster string) error {
+	if err := d.asked(ctx, Delete, cluster); err != nil {
+		return err
+	}
+	return d.Change("delete cluster "+cluster, func(whole bool) error {
+		if c := d.Clusters[cluster]; c != nil && !whole && len(c.Nodes) > 1 {
+			c.Nodes = c.Nodes[1:]
+			return nil
+		}
+		delete(d.Clusters, cluster)
+		return nil
+	})
+}
+
+// WaitReady knows what the API server knows, for which a node that has just
+// stopped is Ready still. It waits for nothing.
+func (d *Docker) WaitReady(ctx context.Context, cluster string, nodes int, limit time.Duration) error {
+	if err := d.asked(ctx, WaitReady, cluster); err != nil {
+		return err
+	}
+	c, err := d.running(cluster)
+	switch {
+	case err != nil:
+		return err
+	case c.NotReady != nil:
+		return c.NotReady
+	case limit <= 0 || len(c.Config.Nodes) != nodes:
+		return fmt.Errorf("cluster %s: %w within %s; of %d there are %d", cluster, kindcluster.ErrNotReady, limit, nodes, len(c.Config.Nodes))
+	}
+	return nil
+}
+
+// Kubeconfig leads to the cluster's Server.
+func (d *Docker) Kubeconfig(ctx context.Context, cluster string) (string, error) {
+	if err := d.asked(ctx, Kubeconfig, cluster); err != nil {
+		return "", err
+	}
+	c, err := d.running(cluster)
+	if err != nil {
+		return "", err
+	}
+	name := "kind-" + cluster // kind's own, of all three
+	out, err := clientcmd.Write(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{name: {Server: c.Server}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {ClientKeyData: c.key()}},
+		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: name}},
+		CurrentContext: name,
+	})
+	return string(out), err
+}
+
+// Start starts containers.
+func (d *Docker) Start(ctx context.Context, containers []string) error {
+	if err := d.asked(ctx, Start, strings.Join(containers[:min(1, len(containers))], "")); err != nil {
+		return err
+	}
+	for _, name := range containers {
+		err := d.Change("start "+name, func(bool) error {
+			for _, c := range d.Clusters {
+				for i, n := range c.Nodes {
+					if n.Name == name {
+						c.Nodes[i].Running = true
+						return nil
+					}
+				}
+			}
+			return fmt.Errorf("no such container: %s", name)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Finish marks a cluster.
+func (d *Docker) Finish(ctx context.Context, cluster string) error {
+	if err := d.asked(ctx, Finish, cluster); err != nil {
+		return err
+	}
+	c, err := d.running(cluster)
+	if err != nil {
+		return err
+	}
+	return d.Change("finish cluster "+cluster, func(whole bool) error {
+		c.Finished = whole
+		return nil
+	})
+}
+
+// Finished looks for the mark.
+func (d *Docker) Finished(ctx context.Context, cluster string) bool {
+	if d.asked(ctx, Finished, cluster) != nil {
+		return false
+	}
+	c, err := d.running(cluster)
+	return err == nil && c.Finished
+}

@@ -1,0 +1,156 @@
+// Package fake has what tests put in place of the outside world: Docker, an API
+// server, and Pulumi's CLI with its backend. Only tests import it.
+package fake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/blang/semver"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+)
+
+// Pulumi is the CLI with a backend that has one stack. The program is not run: an
+// update has the effect that the test gives it.
+type Pulumi struct {
+	mu sync.Mutex
+
+	Exists     bool              // the stack
+	Deployment json.RawMessage   // of its state
+	Outputs    map[string]string // of the stack
+	Secret     []string          // which of them are secret
+	History    []auto.UpdateSummary
+	// Did are the commands, in order, without the flags that every one has, such as
+	// "stack init", "up --replace=URN" or "refresh --target=URN".
+	Did []string
+	// Imported are the states that were imported.
+	Imported []string
+	// Dirs are the folders that the commands ran in, in order.
+	Dirs []string
+
+	// Do is what an up, preview, refresh or destroy does, by that name. It returns
+	// the engine's events, and what the CLI prints where it fails. One that is not
+	// there does nothing.
+	Do map[string]func(p *Pulumi) (events []apitype.EngineEvent, failure string)
+}
+
+var _ auto.PulumiCommand = (*Pulumi)(nil)
+
+// Version is the last of which the SDK reads events from a file.
+func (p *Pulumi) Version() semver.Version { return semver.MustParse("3.205.0") }
+
+// Run does one command.
+func (p *Pulumi) Run(_ context.Context, dir string, stdin io.Reader, _, _ []io.Writer, _ []string, args ...string) (string, string, int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out, failure := p.run(stdin, args)
+	p.Dirs = append(p.Dirs, dir)
+	if failure != "" {
+		return out, failure + "\n", 255, errors.New("exit status 255")
+	}
+	return out, "", 0, nil
+}
+
+func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
+	verb := args[0]
+	if verb == "stack" {
+		verb += " " + args[1]
+	}
+	did := verb
+	for _, a := range args {
+		if strings.HasPrefix(a, "--replace=") || strings.HasPrefix(a, "--target=") {
+			did += " " + a
+		}
+	}
+	p.Did = append(p.Did, did)
+	if !p.Exists && verb != "stack init" {
+		return "", "error: no stack named 'x' found"
+	}
+	switch verb {
+	case "stack init":
+		if p.Exists {
+			return "", "error: stack already exists"
+		}
+		p.Exists = true
+	case "stack rm":
+		p.Exists, p.Deployment = false, nil
+	case "stack export":
+		return encode(apitype.UntypedDeployment{Version: 3, Deployment: p.deployment()}), ""
+	case "stack import":
+		b, err := io.ReadAll(stdin)
+		var whole apitype.UntypedDeployment
+		if err = errors.Join(err, json.Unmarshal(b, &whole)); err != nil {
+			return "", err.Error()
+		}
+		p.Imported = append(p.Imported, string(b))
+		p.Deployment = whole.Deployment
+	case "stack output":
+		outputs := map[string]string{}
+		for k, v := range p.Outputs {
+			if slices.Contains(p.Secret, k) && !slices.Contains(args, "--show-secrets") {
+				v = "[secret]"
+			}
+			outputs[k] = v
+		}
+		return encode(outputs), ""
+	case "stack history":
+		if p.History == nil {
+			return "[]", ""
+		}
+		return encode(p.History), ""
+	case "up", "preview", "refresh", "destroy":
+		var events []apitype.EngineEvent
+		var failure string
+		if do := p.Do[verb]; do != nil {
+			events, failure = do(p)
+		}
+		// The SDK waits for this one.
+		if err := writeEvents(args, append(events, apitype.EngineEvent{CancelEvent: &apitype.CancelEvent{}})); err != nil {
+			return "", err.Error()
+		}
+		return "", failure
+	default:
+		return "", fmt.Sprintf("the fake of Pulumi does not know %q", strings.Join(args, " "))
+	}
+	return "", ""
+}
+
+func (p *Pulumi) deployment() json.RawMessage {
+	if p.Deployment == nil {
+		return json.RawMessage(encode(apitype.DeploymentV3{}))
+	}
+	return p.Deployment
+}
+
+// writeEvents writes them to where the command was told to log.
+func writeEvents(args []string, events []apitype.EngineEvent) error {
+	at := slices.Index(args, "--event-log")
+	if at < 0 || at+1 == len(args) {
+		return nil
+	}
+	f, err := os.OpenFile(args[at+1], os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(f)
+	for _, e := range events {
+		err = errors.Join(err, enc.Encode(e))
+	}
+	return errors.Join(err, f.Close())
+}
+
+func encode(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
