@@ -571,7 +571,7 @@ func TestStackNames(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.Equal(t, name, got.Stack)
 	}
-	for _, name := range []string{"", ".", "..", " ", "a b", "a/b", "a\n", "$(id)", "a;b", "'a'", "学生", strings.Repeat("x", 101)} {
+	for _, name := range []string{"", ".", "..", "-a", " ", "a b", "a/b", "a\n", "$(id)", "a;b", "'a'", "学生", strings.Repeat("x", 101)} {
 		in.Stack = name
 		p := settings.CheckStackName(name)
 		require.NotNil(t, p, name)
