@@ -1,5 +1,7 @@
 // Package echo is the course's sample application and its Service (chapters
 // 3-2 and 3-3).
+//
+// Its tests are in tests/.
 package echo
 
 import (

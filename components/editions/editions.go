@@ -2,6 +2,8 @@
 // edition is a set, since the node image's container runtime decides which
 // images run: the course's echoserver is a schema 1 image, which containerd 2.1
 // and later (kind node images since about Kubernetes 1.34) refuse.
+//
+// Its tests are beside it.
 package editions
 
 import (

@@ -1,5 +1,7 @@
 // Package kind makes a cluster of the stack's own, on this machine's Docker
 // (course, chapter 0-3).
+//
+// Its tests are in tests/.
 package kind
 
 import (

@@ -1,5 +1,7 @@
 // Package kube holds what every in-cluster object of the lab has in common:
 // labels, metadata, sizes and waits.
+//
+// Its tests are in tests/.
 package kube
 
 import (

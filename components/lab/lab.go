@@ -1,5 +1,7 @@
 // Package lab puts the course's lab together: settings, then the cluster, then
 // what runs in it, then the outputs. Start reading at New.
+//
+// Its tests are in tests/.
 package lab
 
 import (

@@ -1,5 +1,7 @@
 // Package monitoring is chapter 4 of the course: node-exporter, the account
 // that Prometheus reads the cluster with, and Prometheus.
+//
+// Its tests are in tests/.
 package monitoring
 
 import (

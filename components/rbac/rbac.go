@@ -1,5 +1,7 @@
 // Package rbac grants a ServiceAccount what it needs and no more (course,
 // chapter 4-2).
+//
+// Its tests are in tests/.
 package rbac
 
 import (

@@ -28,8 +28,8 @@ func FuzzParse(f *testing.F) {
 	f.Add("dev", "cluster=existing\x00role=student\x00mode=own-cluster")
 	f.Add("$(touch x)", "nodeImage=$(touch x)\x00typo=1")
 	for _, k := range settings.Keys {
-		at, more := edges(f, k), special[k.Name]
-		for _, v := range slices.Concat(at.good, at.bad, more.good, more.bad) {
+		all, more := usual(f, k), special[k.Name]
+		for _, v := range slices.Concat(all.good, all.bad, more.good, more.bad) {
 			f.Add("dev", k.Name+"="+v)
 		}
 	}

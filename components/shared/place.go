@@ -1,5 +1,7 @@
 // Package shared makes a stack's place on a cluster that is there already and
 // that others use too: the class's platform, once, and a namespace a student.
+//
+// Its tests are in tests/.
 package shared
 
 import (

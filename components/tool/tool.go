@@ -1,5 +1,7 @@
 // Package tool runs the project's own tools as Pulumi commands, with no shell
 // between.
+//
+// Its tests are in tests/.
 package tool
 
 import (

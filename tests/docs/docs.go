@@ -43,6 +43,17 @@ func Table(header []string, rows [][]string) string {
 	return b.String()
 }
 
+// Cells takes a line of a table apart.
+func Cells(line string) []string {
+	const bar = "\x00"
+	line = strings.ReplaceAll(strings.TrimSpace(line), `\|`, bar)
+	cells := strings.Split(strings.Trim(line, "|"), "|")
+	for i, c := range cells {
+		cells[i] = strings.ReplaceAll(strings.TrimSpace(c), bar, "|")
+	}
+	return cells
+}
+
 // Code marks a value as code; an empty one stays empty.
 func Code(s string) string {
 	if s == "" {

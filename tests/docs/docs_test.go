@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,33 +22,51 @@ var update = flag.Bool("update", false, "write the tables of README.md and READM
 
 const root = "../../"
 
-func pulumiYAML(t *testing.T) []byte {
+// readmes are the documents with the tables.
+var readmes = map[string]docs.Language{"README.md": docs.English, "README.ja.md": docs.Japanese}
+
+func read(t *testing.T, file string) string {
 	t.Helper()
-	b, err := os.ReadFile(root + "Pulumi.yaml")
+	b, err := os.ReadFile(root + file)
 	require.NoError(t, err)
-	return b
+	return string(b)
+}
+
+// descriptions are the keys', in a language.
+func descriptions(t *testing.T, lang docs.Language) map[string]string {
+	t.Helper()
+	if lang == docs.Japanese {
+		table, err := docs.Block(read(t, "README.ja.md"), "config")
+		require.NoError(t, err)
+		return docs.Descriptions(table)
+	}
+	declared, err := docs.ProjectKeys([]byte(read(t, "Pulumi.yaml")))
+	require.NoError(t, err)
+	found := map[string]string{}
+	for name, k := range declared {
+		found[name] = k.Description
+	}
+	return found
 }
 
 // TestTables: the tables of the READMEs are what the program says of itself.
 func TestTables(t *testing.T) {
-	project := pulumiYAML(t)
-	for file, lang := range map[string]docs.Language{"README.md": docs.English, "README.ja.md": docs.Japanese} {
-		config, err := docs.Config(lang, project)
-		require.NoError(t, err)
-		for block, want := range map[string]string{"differences": conformance.Markdown(lang), "config": config} {
+	for file, lang := range readmes {
+		for block, want := range map[string]string{
+			"differences": conformance.Markdown(lang), "config": docs.Config(lang, descriptions(t, lang)),
+		} {
 			t.Run(file+"/"+block, func(t *testing.T) {
-				document, err := os.ReadFile(root + file)
-				require.NoError(t, err, "%s must show this table between the lines <!-- %s:begin --> and <!-- %s:end -->", file, block, block)
+				document := read(t, file)
 				if *update {
-					changed, err := docs.Replace(string(document), block, want)
+					changed, err := docs.Replace(document, block, want)
 					require.NoError(t, err, file)
 					require.NoError(t, os.WriteFile(root+file, []byte(changed), 0o644))
 					return
 				}
-				got, err := docs.Block(string(document), block)
+				got, err := docs.Block(document, block)
 				require.NoError(t, err, file)
 				if d := diff.Diff(file, []byte(got), "now", []byte(want)); d != nil {
-					t.Errorf("the table %s of %s is stale: `go test ./internal/docs -update`\n%s", block, file, d)
+					t.Errorf("the table %s of %s is stale: `go test ./tests/docs -update`\n%s", block, file, d)
 				}
 			})
 		}
@@ -57,7 +76,7 @@ func TestTables(t *testing.T) {
 // TestProject: Pulumi.yaml and settings.Keys say the same of every key.
 func TestProject(t *testing.T) {
 	t.Parallel()
-	declared, err := docs.ProjectKeys(pulumiYAML(t))
+	declared, err := docs.ProjectKeys([]byte(read(t, "Pulumi.yaml")))
 	require.NoError(t, err)
 	known := map[string]bool{}
 	for _, k := range settings.Keys {
@@ -78,45 +97,28 @@ func TestProject(t *testing.T) {
 	}
 }
 
-// TestDescriptions: what is allowed, in numbers and names, stands in both
-// languages' descriptions, so that none is left behind when a bound changes.
+// TestDescriptions: every key is described in both languages, with what is allowed,
+// in numbers and names, so that none is left behind when a bound changes.
 func TestDescriptions(t *testing.T) {
 	t.Parallel()
-	project := pulumiYAML(t)
-	for _, lang := range []docs.Language{docs.English, docs.Japanese} {
-		table, err := docs.Config(lang, project)
-		require.NoError(t, err)
-		lines := strings.Split(strings.TrimSpace(table), "\n")
-		require.Len(t, lines, len(settings.Keys)+2)
-		for i, k := range settings.Keys {
-			cells := strings.Split(lines[i+2], " | ")
-			require.Len(t, cells, 4, "the row of %s", k.Name)
-			description := words(cells[3])
-			for _, bound := range bounds(k.Allowed) {
-				assert.Contains(t, description, bound, "the description of %s in language %d: allowed is %s", k.Name, lang, k.Allowed)
+	for file, lang := range readmes {
+		described := descriptions(t, lang)
+		for _, k := range settings.Keys {
+			words := wordRE.FindAllString(described[k.Name], -1)
+			assert.NotEmpty(t, described[k.Name], "%s does not describe %s", file, k.Name)
+			if k.Type == "boolean" {
+				continue // on or off
+			}
+			for _, bound := range append(slices.Clone(k.Values), k.Min, k.Max) {
+				if bound != "" {
+					assert.Contains(t, words, bound, "the description of %s in %s", k.Name, file)
+				}
 			}
 		}
 	}
 }
 
-var (
-	wordRE  = regexp.MustCompile(`[A-Za-z0-9]+`)
-	rangeRE = regexp.MustCompile(`from (\w+) to (\w+)`)
-)
-
-func words(s string) []string { return wordRE.FindAllString(s, -1) }
-
-// bounds are the words of settings.Key.Allowed that a description must have,
-// too: the ends of a range, or the values to choose from.
-func bounds(allowed string) []string {
-	if m := rangeRE.FindStringSubmatch(allowed); m != nil {
-		return m[1:]
-	}
-	if values, ok := strings.CutPrefix(allowed, "one of "); ok {
-		return words(values)
-	}
-	return nil
-}
+var wordRE = regexp.MustCompile(`[A-Za-z0-9-]+`)
 
 func TestBlocks(t *testing.T) {
 	t.Parallel()
@@ -146,7 +148,24 @@ func TestBlocks(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, "| A | B |\n| --- | --- |\n| a\\|b | `c` |\n",
-		docs.Table([]string{"A", "B"}, [][]string{{"a|b", docs.Code("c")}}))
+	table := docs.Table([]string{"A", "B"}, [][]string{{"a|b", docs.Code("c")}})
+	assert.Equal(t, "| A | B |\n| --- | --- |\n| a\\|b | `c` |\n", table)
+	assert.Equal(t, []string{"a|b", "`c`"}, docs.Cells("| a\\|b | `c` |\n"))
+	assert.Equal(t, []string{"", "x"}, docs.Cells("|  | x |"))
 	assert.Empty(t, docs.Code(""))
+}
+
+// TestConfigKeepsDescriptions: a table that is rendered anew has the old one's.
+func TestConfigKeepsDescriptions(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{}
+	for _, k := range settings.Keys {
+		want[k.Name] = "a | b of " + k.Name
+	}
+	table := docs.Config(docs.Japanese, want)
+	got := docs.Descriptions(table)
+	for _, k := range settings.Keys {
+		assert.Equal(t, want[k.Name], got[k.Name])
+	}
+	assert.Equal(t, table, docs.Config(docs.Japanese, got))
 }
