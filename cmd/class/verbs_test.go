@@ -248,7 +248,7 @@ func TestUpTellsWhyPodsAreNotReady(t *testing.T) {
 	api := fake.NewAPIServer(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"bootcamp-1","namespace":"default","labels":{"app":"bootcamp"}},
 		"status":{"containerStatuses":[{"name":"bootcamp-app","image":"registry.invalid/nope:1","ready":false,
 		"state":{"waiting":{"reason":"ErrImagePull","message":"rpc error: dial tcp: lookup registry.invalid: no such host"}}}]}}`)
-	w.node(claim).Server = api.Config().Host
+	w.node(claim).Kubeconfig = api.Kubeconfig("kind-bootcamp-x")
 	w.pulumi.Do = map[string]func(*fake.Pulumi) ([]apitype.EngineEvent, string){"up": func(*fake.Pulumi) ([]apitype.EngineEvent, string) {
 		return []apitype.EngineEvent{{DiagnosticEvent: &apitype.DiagnosticEvent{Severity: "error",
 			URN:     "urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp",

@@ -88,6 +88,8 @@ type Cluster struct {
 	Finished bool
 	NotReady error  // what WaitReady returns, where it is set
 	Server   string // of its kubeconfig
+	// Kubeconfig, where it is set, is given instead of one with Server and Key.
+	Kubeconfig []byte
 
 	// Objects are what a test keeps in the cluster, by keys of its own. Those of a
 	// copy are changed by replacing them, never inside.
@@ -323,7 +325,10 @@ func (d *Docker) Kubeconfig(ctx context.Context, cluster string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	name := "kind-" + cluster // kind's own, of all three
+	if c.Kubeconfig != nil {
+		return string(c.Kubeconfig), nil
+	}
+	name := kindcluster.Context(cluster) // kind's own, of all three
 	out, err := clientcmd.Write(clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{name: {Server: c.Server}},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {ClientKeyData: c.key()}},
