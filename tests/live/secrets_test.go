@@ -2,9 +2,7 @@ package live
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
-	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,75 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pulumi/pulumi/pkg/v3/backend/display"
-	"github.com/pulumi/pulumi/pkg/v3/engine"
-	"github.com/pulumi/pulumi/pkg/v3/resource/stack"
-	"github.com/pulumi/pulumi/pkg/v3/secrets/passphrase"
-	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"k8sbootcamp/tests/internal/results"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
-
-// TestSecretsInProcess follows the key of a kubeconfig through the engine: it is
-// in no message, no diff and no event, and the state has it encrypted.
-func TestSecretsInProcess(t *testing.T) {
-	s := newSim(t, newWorld(), "dev")
-	hidden := func(what string, o *outcome) {
-		t.Helper()
-		require.NoError(t, o.err)
-		shown := o.said + render(t, o.events)
-		require.Contains(t, shown, "kubernetes", "nothing was rendered")
-		require.NotContains(t, shown, s.world.key("bootcamp-dev"), "%s shows the key", what)
-	}
-	hidden("first up", s.once(up, nil, false))
-	hidden("preview of another shape", s.once(up, cfg{"workers": "1"}, true))
-	hidden("another shape", s.once(up, cfg{"workers": "1"}, false))
-	hidden("refresh", s.once(refresh, nil, false))
-
-	_, manager, err := passphrase.NewPassphraseSecretsManager("a passphrase")
-	require.NoError(t, err)
-	saved := *s.snap
-	saved.SecretsManager = manager
-	stateFile := func(showSecrets bool) string {
-		state, err := stack.SerializeDeployment(context.Background(), &saved, showSecrets)
-		require.NoError(t, err)
-		raw, err := json.Marshal(state)
-		require.NoError(t, err)
-		return string(raw)
-	}
-	require.NotContains(t, stateFile(false), s.world.key("bootcamp-dev"), "the state has the key in clear")
-	require.Contains(t, stateFile(true), s.world.key("bootcamp-dev"), "the key is not in the state at all, so this test proves nothing")
-	hidden("destroy", s.clone(t).once(destroy, nil, false))
-	fact("Secrets, in process: the kubeconfig's key is in no message, event or diff of up, preview, refresh and destroy, and encrypted in the state.")
-}
-
-// render is what the CLI would show of events: as JSON, and as a detailed diff.
-func render(t *testing.T, events []engine.Event) string {
-	t.Helper()
-	var out bytes.Buffer
-	in, done := make(chan engine.Event), make(chan bool)
-	go display.ShowDiffEvents("update", in, done, display.Options{
-		Color: colors.Never, ShowConfig: true, ShowSameResources: true, ShowReplacementSteps: true, ShowReads: true,
-		Stdout: &out, Stderr: &out, DeterministicOutput: true,
-	})
-	var public bytes.Buffer
-	for _, e := range events {
-		if e.Type == engine.CancelEvent {
-			continue
-		}
-		if !e.Internal() {
-			converted, err := display.ConvertEngineEvent(e, false)
-			require.NoError(t, err)
-			require.NoError(t, json.NewEncoder(&public).Encode(converted))
-		}
-		in <- e
-	}
-	in <- engine.NewCancelEvent()
-	<-done
-	return out.String() + public.String()
-}
 
 // TestSecretsCLI does the same with the real `pulumi` and a real cluster, and
 // looks into its logs, its files and the environment of every process, too.
@@ -156,7 +91,7 @@ func TestSecretsCLI(t *testing.T) {
 	for name, environ := range environs {
 		leaks("the environment of "+name, environ)
 	}
-	fact("Secrets, on a cluster: the client key is in none of %d outputs (%d kB of log up to level 8 among them), %d files of state and configuration, and the environments of %d processes. "+
+	results.Fact("Secrets, on a cluster: the client key is in none of %d outputs (%d kB of log up to level 8 among them), %d files of state and configuration, and the environments of %d processes. "+
 		"At `-v=9` Pulumi's engine itself logs what it sends to plugins, decrypted: such a log is not to be shared.",
 		len(shown), len(shown["up -v=9, with a new cluster"])>>10, len(files), len(environs))
 }

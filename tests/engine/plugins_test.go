@@ -1,12 +1,12 @@
-package live
+package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -14,6 +14,7 @@ import (
 	"github.com/pulumi/pulumi/pkg/v3/resource/plugin"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 
+	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
 )
 
@@ -117,7 +118,7 @@ func diff(olds, news resource.PropertyMap, replaces func(d *resource.ObjectDiff)
 // commandProvider runs `go tool kindcluster VERB` on the world, and nothing else.
 func commandProvider(w *world) plugin.Provider {
 	run := func(ctx context.Context, verb string, in, previous resource.PropertyMap) (string, error) {
-		if got := reveal(in["interpreter"]); !reflect.DeepEqual(got.Mappable(), []any{"go", "tool", "kindcluster"}) {
+		if got := reveal(in["interpreter"]); !reflect.DeepEqual(got.Mappable(), []any{"go", "tool", kindcluster.Tool}) {
 			return "", fmt.Errorf("interpreter %v: a shell or an unknown program", got)
 		}
 		env := map[string]string{}
@@ -127,7 +128,7 @@ func commandProvider(w *world) plugin.Provider {
 			}
 		}
 		if v, ok := in["addPreviousOutputInEnv"]; !ok || v.BoolValue() {
-			env["PULUMI_COMMAND_STDOUT"] = text(previous, "stdout")
+			env[kindcluster.EnvPrinted] = text(previous, "stdout")
 		}
 		return kindclusterTool(ctx, w, verb, env, text(in, "stdin"))
 	}
@@ -188,22 +189,22 @@ func commandProvider(w *world) plugin.Provider {
 // kindclusterTool is cmd/kindcluster on the world's Docker.
 func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]string, stdin string) (string, error) {
 	var log bytes.Buffer
-	m := &kindcluster.Manager{Engine: memDocker{w}, Log: &log}
-	c := kindcluster.Cluster{Name: env[kindcluster.EnvName], Claim: env[kindcluster.EnvClaim]}
+	m := &kindcluster.Manager{Driver: w, Log: &log}
+	c := kindcluster.Identity{Name: env[kindcluster.EnvName], Claim: env[kindcluster.EnvClaim]}
 	if c.Claim == "" {
-		c.Claim = env["PULUMI_COMMAND_STDOUT"]
+		c.Claim = env[kindcluster.EnvPrinted]
 	}
 	var out string
 	var err error
 	switch verb {
-	case "claim":
-		err = w.act("claim", func(bool) error { return nil })
-		out = kindcluster.NewClaim()
-	case "create":
+	case kindcluster.VerbClaim:
+		err = w.Change("claim", func(bool) error { return nil })
+		out = cmp.Or(env[kindcluster.EnvPrinted], kindcluster.NewClaim())
+	case kindcluster.VerbCreate:
 		out, err = m.Ensure(ctx, c, []byte(stdin))
-	case "kubeconfig":
+	case kindcluster.VerbKubeconfig:
 		out, err = m.Kubeconfig(ctx, c)
-	case "delete":
+	case kindcluster.VerbDelete:
 		err = m.Delete(ctx, c)
 	default:
 		err = fmt.Errorf("kindcluster has no verb %q", verb)
@@ -225,7 +226,7 @@ var forceNew = map[string][]string{
 // kubernetesProvider keeps objects in the clusters of a world.
 func kubernetesProvider(w *world) plugin.Provider {
 	var config resource.PropertyMap
-	var cluster *memCluster // nil where it could not be reached when the plugin was configured
+	var cluster *fake.Cluster // nil where it could not be reached when the plugin was configured
 	gone := errors.New("configured Kubernetes cluster is unreachable")
 
 	p := &closable{Provider: &deploytest.Provider{}}
@@ -256,7 +257,7 @@ func kubernetesProvider(w *world) plugin.Provider {
 		return plugin.ConfigureResponse{}, err
 	}
 	// reach finds the cluster again for one call: it may have gone meanwhile.
-	reach := func() (*memCluster, error) {
+	reach := func() (*fake.Cluster, error) {
 		if cluster == nil {
 			return nil, gone
 		}
@@ -299,18 +300,18 @@ func kubernetesProvider(w *world) plugin.Provider {
 		if err != nil {
 			return plugin.CreateResponse{Status: resource.StatusUnknown}, err
 		}
-		err = w.act("create "+key(in), func(bool) error {
-			if _, exists := c.objects[key(in)]; exists && !truth(config, "upsertExistingObjects") {
+		err = w.Change("create "+key(in), func(bool) error {
+			if _, exists := c.Objects[key(in)]; exists && !truth(config, "upsertExistingObjects") {
 				return fmt.Errorf("%s already exists", key(in))
 			}
-			c.objects[key(in)] = in.Mappable()
+			c.Objects[key(in)] = in.Mappable()
 			return nil
 		})
 		if err != nil {
 			return plugin.CreateResponse{Status: resource.StatusUnknown}, err
 		}
-		status, err := c.await(in)
-		return plugin.CreateResponse{ID: resource.ID(key(in)), Properties: live(in), Status: status}, err
+		status, err := w.await(in)
+		return plugin.CreateResponse{ID: id(in), Properties: live(in), Status: status}, err
 	}
 	p.UpdateF = func(_ context.Context, r plugin.UpdateRequest) (plugin.UpdateResponse, error) {
 		in := revealed(r.NewInputs)
@@ -321,14 +322,14 @@ func kubernetesProvider(w *world) plugin.Provider {
 		if err != nil {
 			return plugin.UpdateResponse{Status: resource.StatusUnknown}, err
 		}
-		err = w.act("update "+key(in), func(bool) error {
-			c.objects[key(in)] = in.Mappable()
+		err = w.Change("update "+key(in), func(bool) error {
+			c.Objects[key(in)] = in.Mappable()
 			return nil
 		})
 		if err != nil {
 			return plugin.UpdateResponse{Status: resource.StatusUnknown}, err
 		}
-		status, err := c.await(in)
+		status, err := w.await(in)
 		return plugin.UpdateResponse{Properties: live(in), Status: status}, err
 	}
 	p.DeleteF = func(_ context.Context, r plugin.DeleteRequest) (plugin.DeleteResponse, error) {
@@ -337,8 +338,9 @@ func kubernetesProvider(w *world) plugin.Provider {
 			return plugin.DeleteResponse{Status: resource.StatusOK}, nil
 		}
 		if err == nil {
-			err = w.act("delete "+string(r.ID), func(bool) error {
-				delete(c.objects, string(r.ID))
+			gone := kindOf(r.URN) + "/" + string(r.ID)
+			err = w.Change("delete "+gone, func(bool) error {
+				delete(c.Objects, gone)
 				return nil
 			})
 		}
@@ -355,10 +357,8 @@ func kubernetesProvider(w *world) plugin.Provider {
 		case err != nil:
 			return plugin.ReadResponse{Status: resource.StatusUnknown}, err
 		}
-		w.mu.Lock()
-		o, there := c.objects[string(r.ID)]
-		w.mu.Unlock()
-		if !there {
+		o := w.object(c, kindOf(r.URN)+"/"+string(r.ID))
+		if o == nil {
 			return plugin.ReadResponse{Status: resource.StatusOK}, nil
 		}
 		in := resource.NewPropertyMapFromMap(o)
@@ -369,13 +369,13 @@ func kubernetesProvider(w *world) plugin.Provider {
 
 // await waits for a workload's pods, which never come where an image cannot be
 // pulled; the object is there all the same.
-func (c *memCluster) await(in resource.PropertyMap) (resource.Status, error) {
+func (w *world) await(in resource.PropertyMap) (resource.Status, error) {
 	containers := at(in, "spec.template.spec.containers")
 	if !containers.IsArray() {
 		return resource.StatusOK, nil
 	}
 	for _, container := range containers.ArrayValue() {
-		if image := text(container.ObjectValue(), "image"); c.broken[image] {
+		if image := text(container.ObjectValue(), "image"); w.broken[image] {
 			return resource.StatusPartialFailure, &plugin.InitError{Reasons: []string{"ImagePullBackOff: " + image}}
 		}
 	}
@@ -394,14 +394,23 @@ func live(in resource.PropertyMap) resource.PropertyMap {
 }
 
 // key names an object in its cluster.
-func key(in resource.PropertyMap) string {
-	name := []string{text(in, "kind")}
+func key(in resource.PropertyMap) string { return text(in, "kind") + "/" + string(id(in)) }
+
+// kindOf is the kind of an object that has this URN.
+func kindOf(urn resource.URN) string {
+	t := string(urn.Type())
+	return t[strings.LastIndex(t, ":")+1:]
+}
+
+// id is the plugin's own of an object: its name, with the namespace.
+func id(in resource.PropertyMap) resource.ID {
+	var name []string
 	for _, path := range []string{"metadata.namespace", "metadata.name"} {
 		if v := at(in, path); v.IsString() {
 			name = append(name, v.StringValue())
 		}
 	}
-	return strings.Join(name, "/")
+	return resource.ID(strings.Join(name, "/"))
 }
 
 // at is the value at a path of object keys, null where there is none.
@@ -414,14 +423,4 @@ func at(m resource.PropertyMap, path string) resource.PropertyValue {
 		v = v.ObjectValue()[resource.PropertyKey(k)]
 	}
 	return v
-}
-
-// keys lists the objects of a cluster.
-func (c *memCluster) keys() []string {
-	out := []string{}
-	for k := range c.objects {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }

@@ -1,4 +1,4 @@
-package live
+package engine
 
 import (
 	"context"
@@ -22,7 +22,9 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/lab"
+	"k8sbootcamp/components/tool"
 )
 
 const project = "bootcamp"
@@ -53,6 +55,7 @@ type outcome struct {
 	base    *deploy.Snapshot
 	events  []engine.Event
 	said    string // all messages
+	program error  // what the program returned
 	err     error
 }
 
@@ -72,7 +75,7 @@ func (s *sim) refresh() *outcome { return s.run(refresh, nil) }
 // replaceCluster is `--replace` with the cluster's URN.
 func replaceCluster(s *sim) option {
 	return func(o *engine.UpdateOptions) {
-		urn := resource.NewURN(tokens.QName(s.stack), project, "bootcamp:cluster:Kind", "command:local:Command", "cluster")
+		urn := resource.NewURN(tokens.QName(s.stack), project, kind.Type, tool.CommandType, "cluster")
 		o.ReplaceTargets = deploy.NewUrnTargetsFromUrns([]resource.URN{urn})
 	}
 }
@@ -93,7 +96,7 @@ func (s *sim) once(op lt.TestOp, c cfg, preview bool, opts ...option) *outcome {
 	var said messages
 	var host plugin.Host
 	hostF := deploytest.NewPluginHostF(&said, &said,
-		deploytest.NewLanguageRuntimeF(s.program(func() string { return host.ServerAddr() })), nil, nil,
+		deploytest.NewLanguageRuntimeF(s.program(func() string { return host.ServerAddr() }, &out.program)), nil, nil,
 		deploytest.NewProviderLoader("command", semver.MustParse("1.2.1"), func() (plugin.Provider, error) { return commandProvider(s.world), nil }),
 		deploytest.NewProviderLoader("kubernetes", semver.MustParse("4.32.0"), func() (plugin.Provider, error) { return kubernetesProvider(s.world), nil }))
 	options := lt.TestUpdateOptions{
@@ -110,7 +113,7 @@ func (s *sim) once(op lt.TestOp, c cfg, preview bool, opts ...option) *outcome {
 	}
 	plan := lt.TestPlan{Project: project, Stack: s.stack, Config: values, Options: options}
 
-	logged := len(s.world.log)
+	logged := len(s.world.Changes)
 	snap, err := op.RunStep(plan.GetProject(), plan.GetTarget(quiet{s.t}, s.snap), options, preview, nil,
 		func(_ workspace.Project, target deploy.Target, entries engine.JournalEntries, events []engine.Event, err error) error {
 			out.journal, out.base, out.events = entries, target.Snapshot, events
@@ -125,7 +128,7 @@ func (s *sim) once(op lt.TestOp, c cfg, preview bool, opts ...option) *outcome {
 		s.snap = snap
 	}
 	out.err, out.said = err, said.String()
-	out.changes = slices.Clone(s.world.log[logged:])
+	out.changes = slices.Clone(s.world.Changes[logged:])
 	for _, e := range out.journal {
 		if e.Kind == engine.TestJournalEntrySuccess {
 			if op := visible(e.Step); op != "" {
@@ -209,9 +212,11 @@ type quiet struct{ testing.TB }
 func (quiet) Logf(string, ...any) {}
 func (quiet) Log(...any)          {}
 
-// program is the lab's, connected to the engine that runs it.
-func (s *sim) program(serverAddr func() string) deploytest.ProgramFunc {
-	return func(info plugin.RunInfo, _ *deploytest.ResourceMonitor) error {
+// program is the lab's, connected to the engine that runs it. What it returns is
+// kept, for of an error the engine knows the text alone.
+func (s *sim) program(serverAddr func() string, returned *error) deploytest.ProgramFunc {
+	return func(info plugin.RunInfo, _ *deploytest.ResourceMonitor) (err error) {
+		defer func() { *returned = err }()
 		if s.programStack != nil {
 			info.Stack = *s.programStack
 		}

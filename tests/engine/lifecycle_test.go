@@ -1,4 +1,4 @@
-package live
+package engine
 
 import (
 	"fmt"
@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/internal/fake"
+	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/tests/internal/results"
 )
 
 // The objects of the course, as short URNs.
@@ -144,12 +148,12 @@ var freshWorlds sync.Map
 func requireGone(t testing.TB, s *sim, o *outcome) {
 	t.Helper()
 	require.NoError(t, o.err)
-	require.Zero(t, s.world.containers(), "containers are left: %v", slices.Collect(maps.Keys(s.world.clusters)))
+	require.Zero(t, s.world.containers(), "containers are left: %v", slices.Collect(maps.Keys(s.world.Clusters)))
 	require.Empty(t, s.snap.Resources, "resources are left in the state")
 }
 
-// TestEngineLifecycle is the table of what a class does with a stack.
-func TestEngineLifecycle(t *testing.T) {
+// TestLifecycle is the table of what a class does with a stack.
+func TestLifecycle(t *testing.T) {
 	const node = "registry.example/node:v1"
 	change := func(from, to cfg, want steps) func(*testing.T, *sim) {
 		return func(t *testing.T, s *sim) {
@@ -165,7 +169,7 @@ func TestEngineLifecycle(t *testing.T) {
 			o := s.up(nil)
 			require.NoError(t, o.err)
 			requireSteps(t, stepsFirstUp, o.steps)
-			require.Equal(t, inClusterKeys, s.world.clusters["bootcamp-dev"].keys())
+			require.Equal(t, inClusterKeys, keys(s.world.Clusters["bootcamp-dev"]))
 			require.Equal(t, 4, s.world.containers())
 		},
 		"no-op up":               change(nil, nil, nil),
@@ -204,7 +208,7 @@ func TestEngineLifecycle(t *testing.T) {
 		},
 		"destroy with the cluster gone": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
-			delete(s.world.clusters, "bootcamp-dev")
+			delete(s.world.Clusters, "bootcamp-dev")
 			o := s.destroy()
 			requireGone(t, s, o)
 			requireSteps(t, stepsDestroy, o.steps)
@@ -220,7 +224,7 @@ func TestEngineLifecycle(t *testing.T) {
 		},
 		"vanished cluster": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
-			delete(s.world.clusters, "bootcamp-dev")
+			delete(s.world.Clusters, "bootcamp-dev")
 			o := s.up(nil)
 			require.NoError(t, o.err)
 			require.Empty(t, o.steps, "the engine cannot know; should it ever, the docs can say less")
@@ -231,7 +235,7 @@ func TestEngineLifecycle(t *testing.T) {
 		},
 		"vanished cluster, refreshed": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
-			delete(s.world.clusters, "bootcamp-dev")
+			delete(s.world.Clusters, "bootcamp-dev")
 			require.NoError(t, s.refresh().err)
 			o := s.up(nil, replaceCluster(s))
 			require.NoError(t, o.err)
@@ -239,7 +243,7 @@ func TestEngineLifecycle(t *testing.T) {
 		},
 		"vanished cluster, other shape": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
-			delete(s.world.clusters, "bootcamp-dev")
+			delete(s.world.Clusters, "bootcamp-dev")
 			c := cfg{"workers": "1", "monitoring": "false"}
 			require.NoError(t, s.up(c).err)
 			requireFresh(t, s, c)
@@ -253,9 +257,9 @@ func TestEngineLifecycle(t *testing.T) {
 		},
 		"refresh after a change by hand": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
-			c := s.world.clusters["bootcamp-dev"]
-			delete(c.objects, "Service/default/bootcamp-svc")
-			c.objects["Deployment/default/bootcamp"]["spec"].(map[string]any)["replicas"] = 7.0
+			c := s.world.Clusters["bootcamp-dev"]
+			delete(c.Objects, "Service/default/bootcamp-svc")
+			c.Objects["Deployment/default/bootcamp"]["spec"].(map[string]any)["replicas"] = 7.0
 			o := s.refresh()
 			require.NoError(t, o.err)
 			require.ElementsMatch(t, []string{"delete Service bootcamp", "update Deployment bootcamp"}, o.steps)
@@ -265,10 +269,10 @@ func TestEngineLifecycle(t *testing.T) {
 			requireFresh(t, s, nil)
 		},
 		"a create that fails": func(t *testing.T, s *sim) {
-			s.world.fault = fault{on: "create ConfigMap/default/prometheus"}
+			s.world.Fault = fake.Fault{On: "create ConfigMap/default/prometheus"}
 			o := s.once(up, nil, false)
-			require.ErrorContains(t, o.err, "")
-			require.Contains(t, o.said, errFault.Error())
+			require.Error(t, o.err)
+			require.Contains(t, o.said, fake.ErrFault.Error())
 			o = s.up(nil)
 			require.NoError(t, o.err)
 			require.Contains(t, o.steps, "create ConfigMap prometheus")
@@ -276,16 +280,16 @@ func TestEngineLifecycle(t *testing.T) {
 			requireFresh(t, s, nil)
 		},
 		"a cluster that cannot be made": func(t *testing.T, s *sim) {
-			s.world.fault = fault{on: "create cluster bootcamp-dev"}
+			s.world.Fault = fake.Fault{On: "create cluster bootcamp-dev"}
 			o := s.once(up, nil, false)
 			require.Error(t, o.err)
-			require.Empty(t, s.world.clusters)
+			require.Empty(t, s.world.Clusters)
 			require.NotContains(t, strings.Join(o.steps, "\n"), "Deployment", "nothing is deployed without a cluster")
 			require.NoError(t, s.up(nil).err)
 			requireFresh(t, s, nil)
 		},
 		"a cluster that never gets ready": func(t *testing.T, s *sim) {
-			s.world.fault = fault{on: "finish cluster bootcamp-dev"}
+			s.world.Fault = fake.Fault{On: "finish cluster bootcamp-dev"}
 			require.Error(t, s.once(up, nil, false).err)
 			require.Zero(t, s.world.containers(), "kind's failure must leave nothing")
 			require.NoError(t, s.up(nil).err)
@@ -293,14 +297,14 @@ func TestEngineLifecycle(t *testing.T) {
 		},
 		"a replacement whose new cluster cannot be made": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
-			s.world.fault = fault{on: "create cluster bootcamp-dev"}
+			s.world.Fault = fake.Fault{On: "create cluster bootcamp-dev"}
 			require.Error(t, s.once(up, cfg{"workers": "1"}, false).err)
 			require.NoError(t, s.up(cfg{"workers": "1"}).err)
 			requireFresh(t, s, cfg{"workers": "1"})
 		},
 		"a replacement given up": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
-			s.world.fault = fault{on: "create cluster bootcamp-dev"}
+			s.world.Fault = fake.Fault{On: "create cluster bootcamp-dev"}
 			require.Error(t, s.once(up, cfg{"workers": "1"}, false).err)
 			require.NoError(t, s.up(nil).err)
 			requireFresh(t, s, nil)
@@ -308,7 +312,7 @@ func TestEngineLifecycle(t *testing.T) {
 		"a bad image": func(t *testing.T, s *sim) {
 			bad := cfg{"echoImage": "registry.example/none:1"}
 			require.NoError(t, s.up(nil).err)
-			s.world.clusters["bootcamp-dev"].broken[bad["echoImage"]] = true
+			s.world.broken[bad["echoImage"]] = true
 			o := s.once(up, bad, false)
 			require.Error(t, o.err)
 			require.Contains(t, o.said, "ImagePullBackOff: "+bad["echoImage"])
@@ -321,23 +325,23 @@ func TestEngineLifecycle(t *testing.T) {
 		"a foreign cluster of the name": func(t *testing.T, s *sim) {
 			other := newSim(t, s.world, "dev")
 			require.NoError(t, other.up(nil).err) // the same stack name in another backend
-			was, number := s.world.content(), s.world.clusters["bootcamp-dev"].number
+			was, number := s.world.content(), s.world.Clusters["bootcamp-dev"].Number
 			o := s.once(up, nil, false)
 			require.Error(t, o.err)
-			require.Contains(t, o.said, "not made by this stack")
+			require.Contains(t, o.said, kindcluster.ErrForeign.Error())
 			require.NoError(t, s.destroy().err)
 			require.Equal(t, was, s.world.content(), "the foreign cluster was touched")
-			require.Equal(t, number, s.world.clusters["bootcamp-dev"].number)
+			require.Equal(t, number, s.world.Clusters["bootcamp-dev"].Number)
 		},
 		"two stacks": func(t *testing.T, s *sim) {
 			s2 := newSim(t, s.world, "other")
 			require.NoError(t, s.up(nil).err)
 			require.NoError(t, s2.up(cfg{"workers": "1"}).err)
-			number, was := s2.world.clusters["bootcamp-other"].number, s.world.content()["bootcamp-other"]
+			number, was := s2.world.Clusters["bootcamp-other"].Number, s.world.content()["bootcamp-other"]
 			untouched := func() {
 				t.Helper()
 				require.Equal(t, was, s.world.content()["bootcamp-other"])
-				require.Equal(t, number, s.world.clusters["bootcamp-other"].number)
+				require.Equal(t, number, s.world.Clusters["bootcamp-other"].Number)
 			}
 			require.NoError(t, s.up(cfg{"workers": "2", "replicas": "9"}).err)
 			untouched()
@@ -353,71 +357,8 @@ func TestEngineLifecycle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			begin := time.Now()
-			defer func() { recordTest(t, "in process: lifecycles, step by step", begin) }()
+			defer func() { results.Test(t, "in process: lifecycles, step by step", begin) }()
 			run(t, newSim(t, newWorld(), "dev"))
-		})
-	}
-}
-
-// TestEngineKilledAnywhere kills a command at every change that it makes to the
-// world: before the change, after it but unheard, and in the middle of it where
-// that leaves something. What then is on disk is the state up to that moment.
-// Both ways on must work at once: up, and destroy.
-func TestEngineKilledAnywhere(t *testing.T) {
-	destroyOnce := func(s *sim, _ cfg) *outcome { return s.once(destroy, nil, false) }
-	// A destroy that was killed may have left a state whose cluster is gone, which
-	// an up cannot see: it needs the same as a cluster that vanished.
-	rebuild := func(s *sim, c cfg) *outcome { return s.once(up, c, false, replaceCluster(s)) }
-	scenarios := []struct {
-		name     string
-		from, to cfg
-		empty    bool // there was no up from before
-		command  func(*sim, cfg) *outcome
-		again    func(*sim, cfg) *outcome
-	}{
-		{name: "first up", empty: true, command: upOnce, again: upOnce},
-		{name: "replacement", from: cfg{"workers": "1"}, to: cfg{"workers": "2"}, command: upOnce, again: upOnce},
-		{name: "change in place", from: cfg{"monitoring": "false"}, to: cfg{"replicas": "3", "serviceType": "NodePort"}, command: upOnce, again: upOnce},
-		{name: "monitoring off", to: cfg{"monitoring": "false"}, command: upOnce, again: upOnce},
-		{name: "destroy", command: destroyOnce, again: rebuild},
-	}
-	for _, sc := range scenarios {
-		t.Run(sc.name, func(t *testing.T) {
-			start := newSim(t, newWorld(), "dev")
-			start.parallel = 1 // so that the journal is in the order of the changes
-			if !sc.empty {
-				require.NoError(t, start.once(up, sc.from, false).err)
-			}
-			whole := start.clone(t)
-			done := sc.command(whole, sc.to)
-			require.NoError(t, done.err)
-			require.NotEmpty(t, done.changes)
-			for i, change := range done.changes {
-				hows := []how{before, after}
-				if strings.Contains(change, " cluster ") { // the others are one call
-					hows = append(hows, half)
-				}
-				for _, how := range hows {
-					t.Run(fmt.Sprintf("%d %s %s", i+1, change, how), func(t *testing.T) {
-						t.Parallel()
-						s := start.clone(t)
-						begin := time.Now()
-						defer func() { recordTest(t, "in process: "+sc.name+" killed at each of its changes", begin) }()
-						s.world.fault = fault{at: i + 1, how: how, kill: true}
-						o := sc.command(s, sc.to)
-						require.Error(t, o.err)
-						require.True(t, s.world.dead, "the kill never came")
-						s.killed(t, o)
-
-						s.world.revive()
-						other := s.clone(t)
-						require.NoError(t, sc.again(other, sc.to).err, "up after the kill")
-						requireFresh(t, other, sc.to)
-						requireGone(t, other, other.once(destroy, nil, false))
-						requireGone(t, s, s.once(destroy, nil, false))
-					})
-				}
-			}
 		})
 	}
 }

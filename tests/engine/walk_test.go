@@ -1,4 +1,4 @@
-package live
+package engine
 
 import (
 	"fmt"
@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/internal/fake"
+	"k8sbootcamp/tests/internal/results"
 )
 
 // randomConfig is a valid configuration; an absent key is the default.
@@ -65,27 +68,29 @@ func walk(t testing.TB, seed uint64, length int) {
 			require.NoError(t, s.once(up, c, false, heal()...).err)
 			vanished = false
 		case 5:
-			f := fault{at: 1 + r.IntN(20), how: how(r.IntN(3)), kill: s.parallel == 1}
+			f := fake.Fault{At: 1 + r.IntN(20), How: fake.How(r.IntN(3)), Kill: s.parallel == 1}
 			note("up %v, fault %+v", c, f)
-			s.world.acts, s.world.fault = 0, f
+			s.world.Revive()
+			s.world.Fault = f
 			o := s.once(up, c, false, heal()...)
-			if s.world.dead {
+			if s.world.Dead {
 				s.killed(t, o)
-				s.world.revive()
+				s.world.Revive()
 			} else if o.err == nil {
 				vanished = false
 			}
-			s.world.fault = fault{}
+			s.world.Fault = fake.Fault{}
 		case 6:
-			f := fault{at: 1, how: how(r.IntN(3)), kill: s.parallel == 1}
+			f := fake.Fault{At: 1, How: fake.How(r.IntN(3)), Kill: s.parallel == 1}
 			note("destroy, fault %+v", f)
-			s.world.acts, s.world.fault = 0, f
+			s.world.Revive()
+			s.world.Fault = f
 			o := s.once(destroy, nil, false)
-			if s.world.dead {
+			if s.world.Dead {
 				s.killed(t, o)
-				s.world.revive()
+				s.world.Revive()
 			}
-			s.world.fault = fault{}
+			s.world.Fault = fake.Fault{}
 			vanished = vanished || o.err != nil
 		case 7:
 			note("destroy")
@@ -96,7 +101,7 @@ func walk(t testing.TB, seed uint64, length int) {
 			require.NoError(t, s.once(refresh, nil, false).err)
 		case 9:
 			note("the cluster vanishes")
-			clear(s.world.clusters)
+			clear(s.world.Clusters)
 			vanished = true
 		}
 	}
@@ -108,21 +113,21 @@ func walk(t testing.TB, seed uint64, length int) {
 	requireGone(t, s, s.once(destroy, nil, false))
 }
 
-// TestEngineWalk walks from fixed seeds.
-func TestEngineWalk(t *testing.T) {
+// TestWalk walks from fixed seeds.
+func TestWalk(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			begin := time.Now()
-			defer func() { recordTest(t, "in process: random walks of 6 commands and faults", begin) }()
+			defer func() { results.Test(t, "in process: random walks of 6 commands and faults", begin) }()
 			walk(t, seed, 6)
 		})
 	}
 }
 
-// FuzzEngineWalk walks from any seed; in this folder: go test -fuzz FuzzEngineWalk .
+// FuzzWalk walks from any seed; in this folder: go test -fuzz FuzzWalk .
 // (the first time it compiles everything anew, with coverage, for many minutes).
-func FuzzEngineWalk(f *testing.F) {
+func FuzzWalk(f *testing.F) {
 	for seed := range uint64(4) {
 		f.Add(1000+seed, uint8(8))
 	}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi/pkg/v3/resource/stack"
+	"github.com/pulumi/pulumi/pkg/v3/secrets"
+	"github.com/pulumi/pulumi/pkg/v3/secrets/b64"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/components/settings"
+	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/tests/internal/results"
+)
+
+// TestTakeover: a stack that an earlier program brought up is this program's own.
+// An up of it has nothing to do; what is changed then is changed in place; and what
+// the earlier program stored to be run at the end still removes the cluster.
+//
+// In testdata is a folder for each such commit, with the states that its program
+// left after one up of a real cluster each (`pulumi stack export --show-secrets`).
+// Keys, certificates, tokens and addresses in them are made up, and where in the
+// program's source a resource was registered is left out. They are never written
+// anew: a change that fails here breaks the labs of those who have one.
+func TestTakeover(t *testing.T) {
+	const commit = "e4663c7"
+	kubeconfig := filepath.Join("testdata", commit, "kubeconfig.yaml") // as the states name it
+	shared := func(mode settings.Mode) cfg {
+		return cfg{"mode": string(mode), "kubeContext": "kind-class", "kubeconfigPath": kubeconfig, "edition": "current"}
+	}
+	const server = "https://127.0.0.1:6443" // in all of the kubeconfigs
+	for mode, c := range map[settings.Mode]struct {
+		stack string
+		cfg   cfg
+		reads []string // the only steps of an up
+	}{
+		settings.OwnCluster:     {"dev", cfg{"workers": "0", "nodeImage": "registry.example/node:v1"}, nil},
+		settings.SharedPlatform: {"class", shared(settings.SharedPlatform), nil},
+		settings.SharedStudent:  {"alice", shared(settings.SharedStudent), []string{"read EndpointSlice kubernetes"}},
+	} {
+		t.Run(commit+" "+string(mode), func(t *testing.T) {
+			defer results.Test(t, "in process: a stack of "+commit+" taken over", time.Now())
+			s := newSim(t, newWorld(), c.stack)
+			s.load(filepath.Join("testdata", commit, string(mode)+".json"))
+			cluster := s.world.Add(kindcluster.Identity{Name: "class"}, 0)
+			if mode == settings.OwnCluster {
+				claim := text(s.outputs("Command cluster-claim"), "stdout")
+				require.NotEmpty(t, claim)
+				delete(s.world.Clusters, "class")
+				cluster = s.world.Add(kindcluster.Identity{Name: "bootcamp-dev", Claim: claim}, 0)
+			} else {
+				cluster.Objects["EndpointSlice/default/kubernetes"] = map[string]any{
+					"endpoints": []any{map[string]any{"addresses": []any{"192.0.2.2"}}},
+				}
+			}
+			cluster.Server = server
+			s.world.Revive()
+
+			o := s.up(c.cfg)
+			require.NoError(t, o.err, o.said)
+			require.Equal(t, c.reads, o.steps)
+			require.Empty(t, o.changes)
+
+			// The state is compared, after all.
+			other := s.clone(t)
+			changed := maps.Clone(c.cfg)
+			changed["quotaPods"], changed["replicas"] = "30", "3"
+			o = other.once(up, changed, false)
+			require.NoError(t, o.err, o.said)
+			require.ElementsMatch(t, append(map[settings.Mode][]string{
+				settings.OwnCluster:     {"update Deployment bootcamp"},
+				settings.SharedPlatform: {"update ResourceQuota bootcamp-platform"},
+				settings.SharedStudent:  {"update ResourceQuota bootcamp-alice", "update Deployment bootcamp"},
+			}[mode], c.reads...), o.steps)
+
+			if mode == settings.OwnCluster {
+				o = s.destroy()
+				requireGone(t, s, o)
+				require.Equal(t, []string{"delete cluster bootcamp-dev"}, o.changes)
+			}
+		})
+	}
+}
+
+// load makes an exported state the stack's.
+func (s *sim) load(file string) {
+	s.t.Helper()
+	raw, err := os.ReadFile(file)
+	require.NoError(s.t, err)
+	var state apitype.UntypedDeployment
+	require.NoError(s.t, json.Unmarshal(raw, &state))
+	provider := (&secrets.MockProvider{}).Add(b64.Type, func(json.RawMessage) (secrets.Manager, error) {
+		return b64.NewBase64SecretsManager(), nil
+	})
+	s.snap, err = stack.DeserializeUntypedDeployment(context.Background(), &state, provider)
+	require.NoError(s.t, err)
+}
+
+// outputs are those of a resource in the state, by its short URN.
+func (s *sim) outputs(of string) resource.PropertyMap {
+	s.t.Helper()
+	for _, r := range s.snap.Resources {
+		if short(r.URN) == of {
+			return revealed(r.Outputs)
+		}
+	}
+	require.Fail(s.t, "no "+of+" in the state")
+	return nil
+}
