@@ -179,6 +179,12 @@ func (s *session) setUp(ctx context.Context) error {
 	if lines := project.Exports(); len(lines) > 0 {
 		fmt.Fprintf(s.say, "for plain `pulumi` on the same stacks:\n  %s\n", strings.Join(lines, "\n  "))
 	}
+	for _, st := range s.stacks {
+		if !st.File.Ours {
+			fmt.Fprintf(s.say, "%s is left as it is; the stack's configuration is a copy: pulumi --cwd %s --stack %s ...\n",
+				filepath.Base(project.ConfigFile(st.Name)), shellescape.Quote(project.ConfigCopy(st.Name)), st.Name)
+		}
+	}
 	if n := len(s.stacks); n > 1 {
 		fmt.Fprintf(s.say, "%d stacks, %d at a time\n", n, min(s.parallel, n))
 	}
