@@ -22,7 +22,7 @@ import (
 
 // Docker is one machine's Docker in memory, with the kind clusters on it; it is a
 // kindcluster.Driver. Make it with NewDocker. Its fields may be read and changed
-// while nobody works on it.
+// while nobody works on it; see Look and Change.
 type Docker struct {
 	Clusters map[string]*Cluster // by kind's name
 	Changes  []string            // every change, in order: "create cluster NAME", "start NODE"
@@ -190,6 +190,13 @@ func (d *Docker) Change(name string, change func(whole bool) error) error {
 		err = errors.Join(err, change(f.How == After))
 	}
 	return fmt.Errorf("%s: %w", name, err)
+}
+
+// Look reads what is on the machine while somebody works on it.
+func (d *Docker) Look(read func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	read()
 }
 
 // Revive lets the machine be changed again, as the next command does, and counts

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/tests/internal/results"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
@@ -168,7 +169,7 @@ func TestClassRoster(t *testing.T) {
 	students := []string{livelab.Unique("roster-1"), livelab.Unique("roster-2"), livelab.Unique("roster-3")}
 	one, two, three := students[0], students[1], students[2]
 	c := newClassroom(t, students...)
-	defer recordTest(t, "class tool: a roster of three, one of them broken; retry; nothing left", time.Now())
+	defer results.Test(t, "class tool: a roster of three, one of them broken; retry; nothing left", time.Now())
 	before := c.files()
 	dev, err := os.ReadFile(filepath.Join(c.dir, "Pulumi.dev.yaml"))
 	require.NoError(t, err)
@@ -323,7 +324,7 @@ func TestClassLife(t *testing.T) {
 			outer := c.t
 			c.t = t // what fails is this part
 			defer func() { c.t = outer }()
-			defer recordTest(t, "class tool: "+fault, time.Now())
+			defer results.Test(t, "class tool: "+fault, time.Now())
 			body(t)
 		})
 		require.True(t, ok, "the next parts stand on this one")

@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/tests/internal/results"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
@@ -106,7 +108,7 @@ func checkLost(t *testing.T, fault string, begin time.Time, lost []string) {
 	for i, l := range lost {
 		short[i], _, _ = strings.Cut(l, "\n")
 	}
-	record(fault, time.Since(begin), short...)
+	results.Record(fault, time.Since(begin), short...)
 	if len(lost) > 0 {
 		t.Errorf("%s: lost:\n%s", fault, strings.Join(lost, "\n"))
 	}
@@ -136,7 +138,7 @@ func TestFaultKilledUp(t *testing.T) {
 	require.NoError(t, err, out)
 	whole := time.Since(begin)
 	require.Empty(t, gone(l, s))
-	fact("An undisturbed first `up` of one node without monitoring took %s.", whole.Round(time.Second))
+	results.Fact("An undisturbed first `up` of one node without monitoring took %s.", whole.Round(time.Second))
 
 	const ups, destroys = 10, 4
 	killAt := func(t *testing.T, i, n int, wholeTree bool) string {
@@ -168,7 +170,7 @@ func TestFaultKilledUp(t *testing.T) {
 				// The plugin has made the object and the state does not know it. The
 				// provider's upsertExistingObjects takes it over; a plugin without that
 				// option (older than 4.29, or a stand-in) needs the cluster anew.
-				remark(fault, "the plugin here knows no upsertExistingObjects: a kill amid the objects needed a new cluster")
+				results.Remark(fault, "the plugin here knows no upsertExistingObjects: a kill amid the objects needed a new cluster")
 				t.Log("the plugin does not take over an object that is there; replacing the cluster")
 				out, err = s.Up("--replace", s.ClusterURN())
 			}
@@ -179,7 +181,7 @@ func TestFaultKilledUp(t *testing.T) {
 				lost = wrong(s, 2)
 			}
 			if _, pending := s.State(); pending > 0 {
-				remark(fault, "the state keeps the cut-off create, of which Pulumi warns on every `up` until `pulumi refresh --clear-pending-creates`")
+				results.Remark(fault, "the state keeps the cut-off create, of which Pulumi warns on every `up` until `pulumi refresh --clear-pending-creates`")
 			}
 			took := time.Since(begin)
 			lost = append(lost, gone(l, s)...)
@@ -252,7 +254,7 @@ func TestFaultStanding(t *testing.T) {
 		require.Contains(t, out, bad, "the image is not named")
 		require.Regexp(t, `bootcamp-[a-z0-9]+-[a-z0-9]+`, out, "the pod is not named")
 		require.Regexp(t, `ErrImagePull|ImagePullBackOff`, out, "the reason is not named")
-		remark(fault, "the failing `up` ended after %s and named pod, image and reason", took.Round(time.Second))
+		results.Remark(fault, "the failing `up` ended after %s and named pod, image and reason", took.Round(time.Second))
 		s.Unset("echoImage")
 		begin = time.Now()
 		out, err = s.Up()
@@ -269,7 +271,7 @@ func TestFaultStanding(t *testing.T) {
 		out, err := s.Up()
 		require.Error(t, err, out)
 		require.Contains(t, out, s.Name, "the broken stack is not named")
-		remark(fault, "Pulumi says %q, which names no backup; it is the state file's neighbour with .bak, as the class tool says", lastLines(out, 1))
+		results.Remark(fault, "Pulumi says %q, which names no backup; it is the state file's neighbour with .bak, as the class tool says", lastLines(out, 1))
 		backup := s.StateFile() + ".bak"
 		saved, err := os.ReadFile(backup)
 		require.NoError(t, err, "no backup beside the state")
@@ -287,7 +289,7 @@ func TestFaultStanding(t *testing.T) {
 		begin := time.Now()
 		out, err := s2.Up()
 		require.Error(t, err, out)
-		require.Contains(t, out, "not made by this stack")
+		require.Contains(t, out, kindcluster.ErrForeign.Error())
 		require.Contains(t, out, node, "the foreign cluster is not named")
 		var lost []string
 		if out, err := s2.Destroy(); err != nil {
@@ -355,7 +357,7 @@ func TestFaultInotify(t *testing.T) {
 	require.Error(t, err, out)
 	require.Contains(t, out, "fs.inotify.max_user_instances", "the cause is not named")
 	require.Contains(t, out, "sysctl", "the remedy is not named")
-	remark(fault, "the failing `up` ended after %s and named the limit and the sysctl that raises it", took.Round(time.Second))
+	results.Remark(fault, "the failing `up` ended after %s and named the limit and the sysctl that raises it", took.Round(time.Second))
 	begin = time.Now()
 	out, err = s.Up()
 	require.NoError(t, err, out)

@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"k8sbootcamp/components/cluster"
+	"k8sbootcamp/components/settings"
+	"k8sbootcamp/components/shared"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
@@ -30,8 +31,8 @@ func TestScale(t *testing.T) {
 		t.Skip("SKIPPED, NOTHING WAS MEASURED: set BOOTCAMP_SCALE=1 to write docs/scale-measured.md")
 	}
 	lab := livelab.New(t)
-	on := newShared(t, livelab.Unique("scale"), 3)
-	class := on.stack(lab, "scale-class", "platform", nil)
+	on := newClassCluster(t, livelab.Unique("scale"), 3)
+	class := on.stack(lab, "scale-class", settings.SharedPlatform)
 	out, err := class.Up()
 	require.NoError(t, err, out)
 
@@ -65,7 +66,7 @@ const parallel = 4
 type bench struct {
 	t    *testing.T
 	lab  *livelab.Lab
-	on   *shared
+	on   *classCluster
 	tool string
 
 	idle       float64       // API requests a second without students
@@ -137,10 +138,7 @@ func (b *bench) class(n int) string {
 	}
 	all := b.roster("class", students)
 	more := b.roster("more", []string{"scale-more"})
-	config := []string{
-		"--config", "cluster=existing", "--config", "role=student", "--config", "edition=current",
-		"--config", "kubeContext=kind-" + b.on.name, "--config", "kubeconfigPath=" + b.on.kubeconfig,
-	}
+	config := b.on.flags(settings.SharedStudent)
 	before, requests := len(b.on.objects()), b.requests()
 	up, peak := b.run(all, append([]string{"up"}, config...)...)
 	each := (b.requests() - requests - b.idle*up.Seconds()) / float64(n)
@@ -185,11 +183,11 @@ func (b *bench) requests() float64 {
 // a number where nobody scrapes.
 func (b *bench) rest() (requests, scrape float64) {
 	b.t.Helper()
-	pods, err := b.on.client.CoreV1().Pods(cluster.PlatformNamespace).List(context.Background(), metav1.ListOptions{LabelSelector: "app=node-exporter"})
+	pods, err := b.on.client.CoreV1().Pods(shared.PlatformNamespace).List(context.Background(), metav1.ListOptions{LabelSelector: "app=node-exporter"})
 	require.NoError(b.t, err)
 	require.NotEmpty(b.t, pods.Items)
 	exporter := func(metric string) float64 {
-		return b.metric(cluster.PlatformNamespace, "pods", pods.Items[0].Name+":9100", metric)
+		return b.metric(shared.PlatformNamespace, "pods", pods.Items[0].Name+":9100", metric)
 	}
 	const cpu, scrapes = "process_cpu_seconds_total", `promhttp_metric_handler_requests_total{code="200"}`
 	begin := time.Now()

@@ -27,15 +27,17 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/kind/pkg/log"
 
-	"k8sbootcamp/components/cluster"
 	"k8sbootcamp/components/editions"
+	"k8sbootcamp/components/kind"
+	"k8sbootcamp/components/settings"
+	"k8sbootcamp/components/shared"
 	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
-// shared is a cluster that no stack made: what a class finds there.
-type shared struct {
+// classCluster is a cluster that no stack made: what a class finds there.
+type classCluster struct {
 	t          *testing.T
 	name       string
 	kubeconfig string // a file
@@ -43,8 +45,8 @@ type shared struct {
 	client     kubernetes.Interface
 }
 
-// newShared makes a kind cluster by hand and removes it after the test.
-func newShared(t *testing.T, name string, workers int) *shared {
+// newClassCluster makes a kind cluster by hand and removes it after the test.
+func newClassCluster(t *testing.T, name string, workers int) *classCluster {
 	t.Helper()
 	image := os.Getenv("LAB_NODE_IMAGE")
 	if image == "" {
@@ -52,15 +54,15 @@ func newShared(t *testing.T, name string, workers int) *shared {
 		require.NoError(t, err)
 		image = current.Node
 	}
-	config, err := cluster.KindConfig(&cluster.KindArgs{Name: name, Workers: workers, NodeImage: image})
+	config, err := kind.Config(&kind.Args{Name: name, Workers: workers, NodeImage: image})
 	require.NoError(t, err)
 	ctx := context.Background()
-	c := kindcluster.Cluster{Name: name, Claim: kindcluster.NewClaim()}
-	m := &kindcluster.Manager{Engine: kindcluster.NewDocker(log.NoopLogger{}), Log: io.Discard}
+	c := kindcluster.Identity{Name: name, Claim: kindcluster.NewClaim()}
+	m := &kindcluster.Manager{Driver: kindcluster.NewDockerDriver(log.NoopLogger{}), Log: io.Discard}
 	t.Cleanup(func() { assert.NoError(t, m.Delete(ctx, c)) })
 	raw, err := m.Ensure(ctx, c, config)
 	require.NoError(t, err)
-	s := &shared{t: t, name: name, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	s := &classCluster{t: t, name: name, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	require.NoError(t, os.WriteFile(s.kubeconfig, []byte(raw), 0o600))
 	s.config, s.client = connect(t, raw)
 	return s
@@ -77,20 +79,29 @@ func connect(t *testing.T, kubeconfig string) (*rest.Config, kubernetes.Interfac
 	return config, client
 }
 
-// stack makes a stack on the shared cluster.
-func (s *shared) stack(lab *livelab.Lab, name, role string, more map[string]string) *livelab.Stack {
-	config := map[string]string{
-		"cluster": "existing", "role": role, "kubeContext": "kind-" + s.name, "kubeconfigPath": s.kubeconfig, "edition": "current",
+// keys are the configuration of a stack on the cluster.
+func (s *classCluster) keys(mode settings.Mode) map[string]string {
+	return map[string]string{
+		"mode": string(mode), "kubeContext": "kind-" + s.name, "kubeconfigPath": s.kubeconfig, "edition": string(editions.Current),
 	}
-	for k, v := range more {
-		config[k] = v
+}
+
+// flags are the same for the class tool.
+func (s *classCluster) flags(mode settings.Mode) (flags []string) {
+	for key, value := range s.keys(mode) {
+		flags = append(flags, "--config", key+"="+value)
 	}
-	return lab.Stack(name, config)
+	return flags
+}
+
+// stack makes a stack on the cluster.
+func (s *classCluster) stack(lab *livelab.Lab, name string, mode settings.Mode) *livelab.Stack {
+	return lab.Stack(name, s.keys(mode))
 }
 
 // objects lists every object of the cluster that stays where nobody touches it,
 // as "resource namespace/name uid".
-func (s *shared) objects() []string {
+func (s *classCluster) objects() []string {
 	s.t.Helper()
 	disco, err := discovery.NewDiscoveryClientForConfig(s.config)
 	require.NoError(s.t, err)
@@ -124,11 +135,11 @@ func (s *shared) objects() []string {
 // what each may do, and that nothing but a stack's own is ever touched.
 func TestSharedCluster(t *testing.T) {
 	lab := livelab.New(t)
-	on := newShared(t, livelab.Unique("shared"), 1)
+	on := newClassCluster(t, livelab.Unique("shared"), 1)
 	ctx := context.Background()
 	empty := on.objects()
 
-	alice := on.stack(lab, "alice", "student", nil)
+	alice := on.stack(lab, "alice", settings.SharedStudent)
 	out, err := alice.Up()
 	require.Error(t, err, "a student went up without the class's platform")
 	assert.Contains(t, out, "clusterroles/bootcamp-platform-nodes is missing")
@@ -136,10 +147,10 @@ func TestSharedCluster(t *testing.T) {
 	require.NoError(t, err, out)
 	require.Equal(t, empty, on.objects(), "a student's failed up has left something")
 
-	class := on.stack(lab, "class", "platform", nil)
+	class := on.stack(lab, "class", settings.SharedPlatform)
 	out, err = class.Up()
 	require.NoError(t, err, out)
-	bob := on.stack(lab, "bob", "student", nil)
+	bob := on.stack(lab, "bob", settings.SharedStudent)
 	out, err = bob.Up()
 	require.NoError(t, err, out)
 	out, err = alice.Up()
@@ -167,7 +178,7 @@ func TestSharedCluster(t *testing.T) {
 			Name: "bootcamp-carol", Labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"},
 		}}, metav1.CreateOptions{})
 		require.NoError(t, err)
-		carol := on.stack(lab, "carol", "student", nil)
+		carol := on.stack(lab, "carol", settings.SharedStudent)
 		out, err := carol.Up()
 		require.Error(t, err, out)
 		assert.Contains(t, out, "namespaces/bootcamp-carol exists already; its owner is not this project (managed by Helm")
@@ -178,7 +189,7 @@ func TestSharedCluster(t *testing.T) {
 		assert.Equal(t, theirs.ResourceVersion, now.ResourceVersion, "another's namespace was changed")
 		require.NoError(t, on.client.CoreV1().Namespaces().Delete(ctx, theirs.Name, metav1.DeleteOptions{}))
 
-		second := on.stack(lab, "class2", "platform", nil)
+		second := on.stack(lab, "class2", settings.SharedPlatform)
 		out, err = second.Up()
 		require.Error(t, err, out)
 		assert.Contains(t, out, "namespaces/bootcamp-platform exists already; its owner is stack organization/bootcamp/class")
@@ -217,7 +228,7 @@ func TestSharedCluster(t *testing.T) {
 
 // classOnShared works on bob's lab with the class tool, which needs no Docker
 // where the cluster is there already, and removes it.
-func classOnShared(t *testing.T, lab *livelab.Lab, on *shared, bob *livelab.Stack) {
+func classOnShared(t *testing.T, lab *livelab.Lab, on *classCluster, bob *livelab.Stack) {
 	tool := &classroom{t: t, dir: lab.Project, tool: classTool(t, lab)}
 	tool.env = append(lab.Command("true").Env, "DOCKER_HOST=unix:///there/is/no/docker.sock")
 	d := tool.class(0, "up", "--stack", bob.Name)
@@ -237,8 +248,7 @@ func classOnShared(t *testing.T, lab *livelab.Lab, on *shared, bob *livelab.Stac
 	assert.Equal(t, bob.Output("studentKubeconfig"), string(written), "a student gets the student's")
 
 	// A lab from first to last.
-	d = tool.class(0, "up", "--stack", "dave", "--config", "cluster=existing", "--config", "role=student", "--config", "edition=current",
-		"--config", "kubeContext=kind-"+on.name, "--config", "kubeconfigPath="+on.kubeconfig)
+	d = tool.class(0, append([]string{"up", "--stack", "dave"}, on.flags(settings.SharedStudent)...)...)
 	assert.Equal(t, "ok", d.Stacks[0].Outcome)
 	d = tool.class(0, "destroy", "--stack", "dave", "--remove", "--yes")
 	assert.Empty(t, d.Stacks[0].Kept)
@@ -277,7 +287,7 @@ func studentAccepts(t *testing.T, s *livelab.Stack) {
 	}
 }
 
-func uid(t *testing.T, on *shared, s *livelab.Stack) string {
+func uid(t *testing.T, on *classCluster, s *livelab.Stack) string {
 	t.Helper()
 	ns, err := on.client.CoreV1().Namespaces().Get(context.Background(), s.Output("namespace"), metav1.GetOptions{})
 	require.NoError(t, err)
@@ -321,8 +331,8 @@ func canI(t *testing.T, alice, bob *livelab.Stack) {
 		{false, "get", "", "configmaps", "", other, ""},
 		{false, "list", "", "pods", "", all, ""},
 		{false, "list", "", "pods", "", "default", ""},
-		{false, "list", "", "pods", "", cluster.PlatformNamespace, ""},
-		{false, "delete", "apps", "daemonsets", "", cluster.PlatformNamespace, "node-exporter"},
+		{false, "list", "", "pods", "", shared.PlatformNamespace, ""},
+		{false, "delete", "apps", "daemonsets", "", shared.PlatformNamespace, "node-exporter"},
 		{false, "get", "", "secrets", "", "kube-system", ""},
 		{false, "list", "", "secrets", "", "kube-system", ""},
 		{false, "list", "", "secrets", "", own, ""},
@@ -373,7 +383,7 @@ func canI(t *testing.T, alice, bob *livelab.Stack) {
 
 // podSecurity has alice try what her rights alone would let her do, and the
 // admission refuses.
-func podSecurity(t *testing.T, on *shared, alice *livelab.Stack) {
+func podSecurity(t *testing.T, on *classCluster, alice *livelab.Stack) {
 	_, client := connect(t, alice.Output("studentKubeconfig"))
 	ns := alice.Output("namespace")
 	yes := true
