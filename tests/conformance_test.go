@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -189,6 +190,15 @@ func (w *walk) differs(path string, text, ours any) {
 
 // show renders a value; quoted where the other one looks the same without.
 func show(v, other any) string {
+	if m, ok := v.(map[string]any); ok {
+		var parts []string
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if m[k] != "" {
+				parts = append(parts, fmt.Sprintf("%s %v", k, m[k]))
+			}
+		}
+		return strings.Join(parts, ", ")
+	}
 	switch v := v.(type) {
 	case missing:
 		return conformance.NotSet

@@ -13,6 +13,22 @@ import (
 // NodeExporterSize is that of each of its pods.
 var NodeExporterSize = kube.Size{CPU: "10m", Memory: "32Mi", CPULimit: "250m", MemoryLimit: "128Mi"}
 
+// controlPlane tolerates what keeps pods off a control plane: the text's one, and the
+// one that Kubernetes 1.24, which the text uses, has beside it as soon as there are
+// workers. Without the second the fourth node has no exporter, as the text's own
+// output shows.
+var controlPlane = func() (all corev1.TolerationArray) {
+	for _, key := range []string{"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"} {
+		all = append(all, &corev1.TolerationArgs{
+			Key:      pulumi.String(key),
+			Operator: pulumi.String("Exists"),
+			Value:    pulumi.String(""), // as the text has it
+			Effect:   pulumi.String("NoSchedule"),
+		})
+	}
+	return all
+}()
+
 // newNodeExporter registers the exporter on every node, the control plane too
 // (course, chapter 4-1).
 func newNodeExporter(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOption) error {
@@ -36,12 +52,7 @@ func newNodeExporter(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOpt
 					HostNetwork:                  pulumi.Bool(true),
 					HostPID:                      pulumi.Bool(true),
 					AutomountServiceAccountToken: pulumi.Bool(false),
-					Tolerations: corev1.TolerationArray{&corev1.TolerationArgs{
-						Key:      pulumi.String("node-role.kubernetes.io/control-plane"),
-						Operator: pulumi.String("Exists"),
-						Value:    pulumi.String(""), // as the text has it
-						Effect:   pulumi.String("NoSchedule"),
-					}},
+					Tolerations:                  controlPlane,
 				},
 			},
 		},

@@ -159,6 +159,22 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestMissingExporterNamesTheNode: Kubernetes 1.24 has a taint that the text's
+// node-exporter does not tolerate.
+func TestMissingExporterNamesTheNode(t *testing.T) {
+	t.Parallel()
+	s := lab(t)
+	s.Say(targets, answer(target("apiserver", "up"), target("node-exporter", "up"), target("node-exporter", "down"), target("prometheus", "up")))
+	s.Put(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"e","labels":{"app":"node-exporter"}},"spec":{"nodeName":"b"}}`)
+	var detail string
+	for _, r := range Run(t.Context(), Options{Kubeconfig: s.Kubeconfig("x"), Monitoring: true, Patience: time.Millisecond}) {
+		if r.Question == Targets {
+			detail = r.Detail
+		}
+	}
+	assert.Contains(t, detail, "no node-exporter runs on a")
+}
+
 // TestNothingWanted: an app of no pods has none to answer or to come back.
 func TestNothingWanted(t *testing.T) {
 	s := lab(t)
