@@ -3,31 +3,29 @@ package workspace
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/util/cmdutil"
 )
 
 // Command runs the CLI for the Automation API, as the SDK's own does, with two
 // differences. The CLI is in a process group of its own, so a Ctrl-C on the
 // terminal reaches it once, through the context, and not twice (which Pulumi
 // takes for "stop at once"). And a cancelled run may take its time to stop
-// cleanly; only Kill ends it.
+// cleanly; only Kill ends it. One run at a time.
 type Command struct {
 	CLI *CLI
 	// Kill, once done, ends the run and all its children without mercy.
 	Kill context.Context
 
-	mu     sync.Mutex
 	stderr string
 }
 
@@ -37,13 +35,10 @@ var _ auto.PulumiCommand = (*Command)(nil)
 func (c *Command) Version() semver.Version { return c.CLI.Version }
 
 // LastError is what the last failed run printed as its error, or empty.
-func (c *Command) LastError() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.stderr
-}
+func (c *Command) LastError() string { return c.stderr }
 
-// Run runs one CLI command and returns its output and exit code.
+// Run runs one CLI command and returns its output, what it printed as its error,
+// and its exit code, which is -1 where it has none.
 func (c *Command) Run(ctx context.Context, workdir string, stdin io.Reader,
 	outputs, errOutputs []io.Writer, env []string, args ...string,
 ) (string, string, int, error) {
@@ -59,29 +54,24 @@ func (c *Command) Run(ctx context.Context, workdir string, stdin io.Reader,
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout = io.MultiWriter(append(outputs, &stdout)...)
 	cmd.Stderr = io.MultiWriter(append(errOutputs, &stderr)...)
-	ownGroup(cmd)
-	cmd.Cancel = func() error { return killGroup(cmd.Process) }
+	cmdutil.RegisterProcessGroup(cmd)
+	cmd.Cancel = func() error {
+		_ = cmdutil.KillChildren(cmd.Process.Pid) // the group
+		return cmd.Process.Kill()
+	}
 	cmd.WaitDelay = 5 * time.Second // after the kill, for whoever still holds the pipes
 
 	err := cmd.Start()
 	if err == nil {
-		stop := context.AfterFunc(ctx, func() { _ = interrupt(cmd.Process) })
+		stop := context.AfterFunc(ctx, func() { _ = cmdutil.Interrupt(cmd.Process.Pid) })
 		err = cmd.Wait()
 		stop()
 	}
-	code := 0
 	if err != nil {
-		code = -1
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			code = exit.ExitCode()
-		}
+		c.stderr = strings.TrimSpace(stderr.String())
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-		c.mu.Lock()
-		c.stderr = strings.TrimSpace(stderr.String())
-		c.mu.Unlock()
 	}
-	return stdout.String(), stderr.String(), code, err
+	return stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), err
 }

@@ -1,20 +1,20 @@
-// Package setup finds or makes what the class tool stands on: the project's
-// folder, the place of the state, its passphrase, and the Pulumi CLI. Nothing of
-// it needs an account.
+// Package workspace is what the class tool stands on: the project's folder, the
+// place of its state, the passphrase, and the Pulumi CLI and how it is run. None
+// of it needs an account.
 package workspace
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+	"github.com/rogpeppe/go-internal/lockedfile"
 )
 
 // ProjectName is the name in the Pulumi.yaml that this tool belongs to.
@@ -27,22 +27,16 @@ const (
 	EnvPassphraseFile = "PULUMI_CONFIG_PASSPHRASE_FILE"
 )
 
-// ownFolder holds what the tool makes inside the project; git ignores it.
-const ownFolder = ".bootcamp"
-
 // Project says where the project lies and how Pulumi is called for it.
 type Project struct {
 	Dir      string             // of Pulumi.yaml, absolute
 	Settings *workspace.Project // Pulumi.yaml
 	Backend  string             // URL of the state
-	StateDir string             // the folder of a file:// backend, else empty
-	// OwnState tells that the state is the tool's own, and no backend that the
-	// user named.
-	OwnState bool
-	// Env is what Pulumi needs beside the caller's environment.
-	Env map[string]string
+	State    StateFolder        // "" where the backend is no folder
+	OwnState bool               // the state is the tool's own, and no backend that the user named
+	Env      map[string]string  // what Pulumi needs beside the caller's environment
 
-	passphrase string // file that Prepare makes, or empty
+	passphrase string // file, or "" where the user has a passphrase
 }
 
 // Find returns the folder of the project that from lies in.
@@ -52,46 +46,51 @@ func Find(from string) (string, error) {
 		return "", err
 	}
 	for at := dir; ; at = filepath.Dir(at) {
-		p, err := workspace.LoadProject(filepath.Join(at, "Pulumi.yaml"))
+		file := filepath.Join(at, "Pulumi.yaml")
+		p, err := workspace.LoadProject(file)
 		switch {
 		case err == nil && p.Name.String() == ProjectName:
 			return at, nil
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return "", fmt.Errorf("%s: %w", filepath.Join(at, "Pulumi.yaml"), err)
-		}
-		if at == filepath.Dir(at) {
+			return "", fmt.Errorf("%s: %w", file, err)
+		case at == filepath.Dir(at):
 			return "", fmt.Errorf("no Pulumi.yaml of project %q in %s or above it; run this inside the project", ProjectName, dir)
 		}
 	}
 }
 
-// Open describes the project in a folder. It makes nothing; see Prepare.
-func Open(dir string, getenv func(string) string) (*Project, error) {
+// Open describes the project in a folder; lookup is os.LookupEnv. It makes
+// nothing; see Prepare.
+func Open(dir string, lookup func(string) (string, bool)) (*Project, error) {
 	settings, err := workspace.LoadProject(filepath.Join(dir, "Pulumi.yaml"))
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{Dir: dir, Settings: settings, Backend: getenv(EnvBackend), Env: map[string]string{
-		// The version is pinned here, so news of another is noise.
-		"PULUMI_SKIP_UPDATE_CHECK": "true",
-	}}
-	if p.Backend == "" {
+	p := &Project{Dir: dir, Settings: settings}
+	if p.Backend, _ = lookup(EnvBackend); p.Backend == "" {
 		p.OwnState = true
 		p.Backend = (&url.URL{Scheme: "file", Path: filepath.ToSlash(p.own("state"))}).String()
 	}
-	p.Env[EnvBackend] = p.Backend
-	if p.StateDir, err = stateDir(p.Backend); err != nil {
+	if p.State, err = stateFolder(p.Backend); err != nil {
 		return nil, fmt.Errorf("%s: %w", EnvBackend, err)
 	}
-	if getenv(EnvPassphrase) == "" && getenv(EnvPassphraseFile) == "" && p.StateDir != "" {
+	p.Env = map[string]string{
+		EnvBackend:                 p.Backend,
+		"PULUMI_SKIP_UPDATE_CHECK": "true", // the version is pinned
+	}
+	// As Pulumi reads them: a passphrase may be empty, the name of its file may not.
+	_, phrase := lookup(EnvPassphrase)
+	file, _ := lookup(EnvPassphraseFile)
+	if !phrase && file == "" && p.State != "" {
 		p.passphrase = p.own("passphrase")
 		p.Env[EnvPassphraseFile] = p.passphrase
 	}
 	return p, nil
 }
 
+// own is a path in the folder of what the tool makes, which git ignores.
 func (p *Project) own(name ...string) string {
-	return filepath.Join(append([]string{p.Dir, ownFolder}, name...)...)
+	return filepath.Join(append([]string{p.Dir, ".bootcamp"}, name...)...)
 }
 
 // Main is the program's folder, in which the lab's commands run.
@@ -102,113 +101,74 @@ func (p *Project) Main() string {
 	return filepath.Join(p.Dir, p.Settings.Main)
 }
 
-// Kubeconfigs is the folder that remembers which kubeconfigs were written.
-func (p *Project) Kubeconfigs() string { return p.own("kubeconfigs") }
-
-// Passphrase is the passphrase file that is the tool's own, or empty.
+// Passphrase is the file of the tool's own passphrase, or "" where the user has one.
 func (p *Project) Passphrase() string { return p.passphrase }
 
-// ConfigFile is where a stack's configuration lies, as Pulumi has it.
+// ConfigFile is a stack's configuration file, as Pulumi has it.
 func (p *Project) ConfigFile(stack string) string {
 	return filepath.Join(p.Dir, "Pulumi."+stack+".yaml")
 }
 
-// Prepare makes the state's folder (mode 0700) and the passphrase file (0600)
-// where they are the tool's own and missing.
+// ConfigCopy is the folder for a private copy of Pulumi.yaml and of a stack's
+// configuration file, where that file is not this tool's to write to.
+func (p *Project) ConfigCopy(stack string) string { return p.own("config", stack) }
+
+// Kubeconfig is where a stack's kubeconfig is written to.
+func (p *Project) Kubeconfig(stack string) string {
+	return filepath.Join(p.Dir, "kubeconfig-"+stack+".yaml")
+}
+
+// Prepare makes the state's folder (mode 0700) and the passphrase's file (0600)
+// where they are the tool's own and missing. Two runs at once agree.
 func (p *Project) Prepare() error {
 	if p.OwnState {
-		if err := os.MkdirAll(p.StateDir, 0o700); err != nil {
-			return fmt.Errorf("the folder of the state: %w", err)
+		if err := os.MkdirAll(string(p.State), 0o700); err != nil {
+			return err
 		}
 	}
 	if p.passphrase == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(p.passphrase), 0o700); err != nil {
-		return fmt.Errorf("the folder of the passphrase: %w", err)
+	if err := os.MkdirAll(p.own(), 0o700); err != nil {
+		return err
 	}
-	// Linked into place once whole, so that two runs at once agree on one.
-	temp, err := os.CreateTemp(filepath.Dir(p.passphrase), "passphrase-*") // mode 0600
+	file, err := lockedfile.OpenFile(p.passphrase, os.O_RDWR|os.O_CREATE, 0o600) // waits for another run
 	if err != nil {
-		return fmt.Errorf("the passphrase: %w", err)
+		return err
 	}
-	defer os.Remove(temp.Name())
-	b := make([]byte, 32)
-	rand.Read(b) //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
-	if _, err = temp.WriteString(hex.EncodeToString(b)); err == nil {
-		err = temp.Sync()
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || info.Size() > 0 {
+		return err
 	}
-	if err = errors.Join(err, temp.Close()); err != nil {
-		return fmt.Errorf("the passphrase: %w", err)
-	}
-	if err := os.Link(temp.Name(), p.passphrase); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("the passphrase: %w", err)
-	}
-	return nil
+	// It is new, or a run was killed just here.
+	_, err = file.WriteString(rand.Text())
+	return errors.Join(err, file.Sync())
 }
 
-// Exports are the lines that make plain `pulumi` use the same state.
-func (p *Project) Exports(quote func(string) string) []string {
-	var out []string
+// Exports are the shell's lines that make plain `pulumi` use the same state.
+func (p *Project) Exports() []string {
+	var lines []string
 	if p.OwnState {
-		out = append(out, "export "+EnvBackend+"="+quote(p.Backend))
+		lines = append(lines, "export "+EnvBackend+"="+shellescape.Quote(p.Backend))
 	}
 	if p.passphrase != "" {
-		out = append(out, "export "+EnvPassphraseFile+"="+quote(p.passphrase))
+		lines = append(lines, "export "+EnvPassphraseFile+"="+shellescape.Quote(p.passphrase))
 	}
-	return out
+	return lines
 }
 
-// Stacks are the files of the stacks in the folder of the state, damaged ones too.
-func (p *Project) Stacks() ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(p.StateDir, ".pulumi", "stacks", ProjectName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var files []string
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".json") || strings.HasSuffix(e.Name(), ".json.gz") {
-			files = append(files, e.Name())
-		}
-	}
-	return files, err
-}
-
-// RemoveOwn removes the tool's own state and what belongs to it. keepPassphrase
-// is for where a configuration file still holds a secret of it.
+// RemoveOwn removes the tool's own state and all that belongs to it; no stack may
+// be left in it. keepPassphrase is for where a configuration file still holds a
+// secret of it.
 func (p *Project) RemoveOwn(keepPassphrase bool) error {
 	var errs []error
 	if p.OwnState {
-		errs = append(errs, os.RemoveAll(p.StateDir))
+		errs = append(errs, os.RemoveAll(string(p.State)), os.RemoveAll(p.own("config")))
 	}
 	if p.passphrase != "" && !keepPassphrase {
-		if err := os.Remove(p.passphrase); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, os.RemoveAll(p.passphrase))
 	}
-	// Each only where nothing else lies in it.
-	_ = os.Remove(p.Kubeconfigs())
-	_ = os.Remove(p.own())
+	_ = os.Remove(p.own()) // only where nothing else lies in it
 	return errors.Join(errs...)
-}
-
-// stateDir is the folder of a file:// backend, read as Pulumi reads it.
-func stateDir(backend string) (string, error) {
-	path, ok := strings.CutPrefix(backend, "file://")
-	if !ok {
-		return "", nil
-	}
-	path, _, _ = strings.Cut(path, "?")
-	path, err := url.PathUnescape(path)
-	if err != nil {
-		return "", err
-	}
-	if path == "~" || strings.HasPrefix(path, "~/") {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", err
-		}
-		path = filepath.Join(home, strings.TrimPrefix(path[1:], "/"))
-	}
-	return filepath.Abs(filepath.FromSlash(path))
 }

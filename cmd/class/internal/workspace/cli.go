@@ -1,0 +1,108 @@
+package workspace
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/blang/semver"
+	"github.com/pulumi/pulumi/sdk/v3"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+)
+
+// CLI is a Pulumi command line that is new enough for the SDK in use.
+type CLI struct {
+	Path    string // absolute
+	Version semver.Version
+}
+
+// FindCLI returns the CLI on PATH if it is new enough, else the one in the user's
+// cache, which it fills where it is empty: with the released CLI, or, where that
+// cannot be downloaded, with one that it builds from Go's module proxy, as
+// toolsDir, the folder of the tools' module, pins it.
+func FindCLI(ctx context.Context, toolsDir string, say func(format string, a ...any)) (*CLI, error) {
+	return find(ctx, say, download, func(ctx context.Context, root string) error { return build(ctx, toolsDir, root) })
+}
+
+// find is FindCLI. download and build make bin/pulumi in a root.
+func find(ctx context.Context, say func(format string, a ...any), download, build func(ctx context.Context, root string) error) (*CLI, error) {
+	cli, err := probe(ctx, "pulumi")
+	switch {
+	case err == nil:
+		return cli, nil
+	case !errors.Is(err, exec.ErrNotFound):
+		say("Pulumi on PATH is not used: %v", err)
+	}
+	byHand := fmt.Sprintf("install Pulumi v%s yourself (https://www.pulumi.com/docs/iac/download-install/)", sdk.Version)
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("no place for the Pulumi CLI: %w; %s", err, byHand)
+	}
+	root := filepath.Join(cache, ProjectName, "pulumi", "v"+sdk.Version.String())
+	file := filepath.Join(root, "bin", "pulumi")
+	if cli, err := probe(ctx, file); err == nil {
+		return cli, nil
+	}
+	say("installing the Pulumi CLI v%s into %s", sdk.Version, root)
+	if err := download(ctx, root); err != nil && ctx.Err() == nil {
+		reason, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+		say("the Pulumi CLI could not be downloaded (%s); building it from its Go module instead, which takes some minutes, once", reason)
+		if err := build(ctx, root); err != nil {
+			return nil, fmt.Errorf("no Pulumi CLI: its download failed (%s) and so did its build: %w\n%s", reason, err, byHand)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if cli, err = probe(ctx, file); err != nil {
+		return nil, fmt.Errorf("the Pulumi CLI that was just installed cannot be used: %w; remove it and run again", err)
+	}
+	say("the Pulumi CLI v%s is ready: %s", cli.Version, cli.Path)
+	return cli, nil
+}
+
+// probe returns the CLI of a path, or of a name on PATH, if it is new enough.
+func probe(ctx context.Context, name string) (*CLI, error) {
+	path, err := exec.LookPath(name) // absolute, or an error
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, "version")
+	cmd.Env = append(os.Environ(), "PULUMI_SKIP_UPDATE_CHECK=true")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s does not run: %w", path, err)
+	}
+	v, err := semver.ParseTolerant(string(bytes.TrimSpace(out)))
+	if err != nil {
+		return nil, fmt.Errorf("the version of %s: %w", path, err)
+	}
+	if v.Major != sdk.Version.Major || v.LT(sdk.Version) {
+		return nil, fmt.Errorf("%s is v%s; v%s or a later v%d is needed", path, v, sdk.Version, sdk.Version.Major)
+	}
+	return &CLI{path, v}, nil
+}
+
+func download(ctx context.Context, root string) error {
+	_, err := auto.InstallPulumiCommand(ctx, &auto.PulumiCommandOptions{Version: sdk.Version, Root: root})
+	return err
+}
+
+// build compiles the CLI as its releases are, and puts it in place once it is whole.
+func build(ctx context.Context, toolsDir, root string) error {
+	fresh, bin := filepath.Join(root, fmt.Sprintf("build-%d", os.Getpid())), filepath.Join(root, "bin")
+	defer os.RemoveAll(fresh)
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", toolsDir, "-mod=readonly", "-trimpath",
+		"-ldflags=-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v"+sdk.Version.String(),
+		"-o", fresh+string(filepath.Separator), "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, bytes.TrimSpace(out))
+	}
+	return errors.Join(os.RemoveAll(bin), os.Rename(fresh, bin))
+}
