@@ -1,278 +1,214 @@
-// Package kubeconfig hands a lab's kubeconfig to people: as a file of its own,
-// or merged into the user's where they ask for it. It remembers what it wrote,
-// so that it can be taken back.
+// Package kubeconfig hands a lab's kubeconfig to people as kind and kubectl do: as
+// a file of its own, or as one entry of the user's kubeconfig, known by its name.
 package kubeconfig
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// FileName is the default name of a stack's own file.
-func FileName(stack string) string { return "kubeconfig-" + stack + ".yaml" }
+// ErrLeftAlone is in the error about a file, or an entry, that is not the lab's.
+var ErrLeftAlone = errors.New("left alone")
 
-// Record is one thing that was written for a stack.
-type Record struct {
-	File   string `json:"file"`
-	Merged bool   `json:"merged"` // into a file that may hold others too
-	Made   bool   `json:"made"`   // the merge made that file
-	// The names of what was written.
-	Context string `json:"context"`
-	Cluster string `json:"cluster"`
-	User    string `json:"user"`
+// lockTimeout is how long other programs may take to change a kubeconfig.
+var lockTimeout = 10 * time.Second
+
+// Entry is a lab's in a kubeconfig: a context, a cluster and a user of one name.
+type Entry struct {
+	Name string
+	// Server is the API server's URL, "" where it is not known any more. One on
+	// loopback is as good as any other there, since a kind cluster that is rebuilt
+	// has another port; where it is not known, only one on loopback is the lab's.
+	Server string
 }
 
-// Book remembers the records of each stack in a folder, a file a stack.
-type Book struct{ Dir string }
-
-func (b Book) file(stack string) string { return filepath.Join(b.Dir, stack+".json") }
-
-// Records are those of a stack.
-func (b Book) Records(stack string) ([]Record, error) {
-	raw, err := os.ReadFile(b.file(stack))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+// Read returns the entry that a lab's kubeconfig has.
+func Read(kubeconfig []byte) (Entry, error) {
+	c, err := clientcmd.Load(kubeconfig)
 	if err != nil {
-		return nil, err
+		return Entry{}, fmt.Errorf("the lab's kubeconfig: %w", err)
 	}
-	var list []Record
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, fmt.Errorf("%s: %w", b.file(stack), err)
+	name := c.CurrentContext
+	if c.Contexts[name] == nil || c.Clusters[name] == nil || c.AuthInfos[name] == nil {
+		return Entry{}, fmt.Errorf("the lab's kubeconfig lacks a context, cluster or user of its current context's name, %q", name)
 	}
-	return list, nil
+	return Entry{name, c.Clusters[name].Server}, nil
 }
 
-func (b Book) add(stack string, r Record) error {
-	list, err := b.Records(stack)
+// Write writes a lab's kubeconfig to a file of mode 0600, which is never seen
+// half. A file that is there and is not the lab's kubeconfig is ErrLeftAlone.
+func Write(file string, kubeconfig []byte) error {
+	e, err := Read(kubeconfig)
 	if err != nil {
 		return err
 	}
-	same := func(old Record) bool { return old.File == r.File && old.Merged == r.Merged && old.Context == r.Context }
-	if slices.ContainsFunc(list, same) {
-		return nil
+	if err := e.alone(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	raw, err := json.MarshalIndent(append(list, r), "", "  ")
+	temp, err := os.CreateTemp(filepath.Dir(file), ".kubeconfig-*") // mode 0600
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(b.Dir, 0o700); err != nil {
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(kubeconfig)
+	if err = errors.Join(err, temp.Close()); err != nil {
 		return err
 	}
-	return replaceFile(b.file(stack), raw)
+	return os.Rename(temp.Name(), file)
 }
 
-// Write writes a stack's kubeconfig to a file of its own, mode 0600. A file that
-// is there is replaced only if it has no other context.
-func (b Book) Write(stack, file string, kubeconfig []byte) error {
-	file, err := filepath.Abs(file)
-	if err != nil {
-		return err
-	}
-	r, _, err := read(kubeconfig)
-	if err != nil {
-		return err
-	}
-	old, err := clientcmd.LoadFromFile(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("%s is there and is no kubeconfig, so it was left alone: %w", file, err)
-	case !only(old, r.Context):
-		return fmt.Errorf("%s holds other contexts too, so it was left alone; use --merge, or another --output", file)
-	}
-	if err := replaceFile(file, kubeconfig); err != nil {
-		return err
-	}
-	r.File = file
-	return b.add(stack, r)
-}
-
-// only tells whether a kubeconfig has no context but this one.
-func only(c *api.Config, context string) bool {
-	for name := range c.Contexts {
-		if name != context {
-			return false
-		}
-	}
-	return true
-}
-
-// Merge adds a stack's kubeconfig to the user's own ($KUBECONFIG, or
-// ~/.kube/config) and returns that file. All else in it stays; the current
-// context is set only where there is none.
-func (b Book) Merge(stack string, kubeconfig []byte) (string, error) {
-	r, add, err := read(kubeconfig)
+// Merge makes a lab's kubeconfig an entry of the user's, and returns the file: that
+// of $KUBECONFIG's which has the entry, else where kubectl would write. All else
+// stays; the current context is set only where there is none. An entry of the name
+// that is not the lab's is ErrLeftAlone.
+func Merge(kubeconfig []byte) (file string, err error) {
+	e, err := Read(kubeconfig)
 	if err != nil {
 		return "", err
 	}
-	access := userConfig()
-	config, err := access.GetStartingConfig()
+	lab, _ := clientcmd.Load(kubeconfig) // as Read did
+	all, err := users().GetStartingConfig()
 	if err != nil {
 		return "", fmt.Errorf("your kubeconfig: %w", err)
 	}
-	// An entry of the name that lies in one of several files stays there.
-	file := access.GetDefaultFilename()
-	if old, ok := config.Contexts[r.Context]; ok && old.LocationOfOrigin != "" {
+	file = users().GetDefaultFilename()
+	if old := all.Contexts[e.Name]; old != nil {
 		file = old.LocationOfOrigin
 	}
-	context, cluster, user := *add.Contexts[r.Context], *add.Clusters[r.Cluster], *add.AuthInfos[r.User]
-	context.LocationOfOrigin, cluster.LocationOfOrigin, user.LocationOfOrigin = file, file, file
-	config.Contexts[r.Context], config.Clusters[r.Cluster], config.AuthInfos[r.User] = &context, &cluster, &user
-	if config.CurrentContext == "" {
-		config.CurrentContext = r.Context
+	err = e.change(file, func(c *api.Config) {
+		c.Contexts[e.Name], c.Clusters[e.Name], c.AuthInfos[e.Name] = lab.Contexts[e.Name], lab.Clusters[e.Name], lab.AuthInfos[e.Name]
+		if all.CurrentContext == "" && c.CurrentContext == "" {
+			c.CurrentContext = e.Name
+		}
+	})
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return "", err
-	}
-	_, err = os.Stat(file)
-	made := errors.Is(err, fs.ErrNotExist)
-	if err := clientcmd.ModifyConfig(access, *config, false); err != nil {
-		return "", fmt.Errorf("your kubeconfig: %w", err)
-	}
-	r.File, r.Merged, r.Made = file, true, made
-	return file, b.add(stack, r)
+	return file, nil
 }
 
-// Remove takes back what was written for a stack. What was changed since then,
-// or cannot be removed, is an error that names it; the rest goes all the same.
-func (b Book) Remove(stack string) (removed []string, err error) {
-	list, err := b.Records(stack)
-	if err != nil {
-		return nil, err
-	}
+// Remove removes the file that Write made, and the entry that Merge made, and
+// returns the files that it removed or changed. What is not the lab's, or not the
+// lab's alone, is ErrLeftAlone; the rest goes all the same.
+func (e Entry) Remove(file string) (removed []string, err error) {
 	var errs []error
-	for _, r := range list {
-		undo := b.unwrite
-		if r.Merged {
-			undo = b.unmerge
-		}
-		done, err := undo(r)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("the kubeconfig %s stays: %w", r.File, err))
-		} else if done {
-			removed = append(removed, r.File)
+	done := func(file string, err error) {
+		if err == nil {
+			removed = append(removed, file)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("%s: %w", file, err))
 		}
 	}
-	if len(errs) == 0 {
-		if err := os.Remove(b.file(stack)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+	if err = e.alone(file); err == nil {
+		err = os.Remove(file)
+	}
+	done(file, err)
+	for _, file := range users().GetLoadingPrecedence() {
+		c, err := clientcmd.LoadFromFile(file)
+		if err == nil {
+			err = e.in(c)
 		}
+		if err == nil {
+			err = e.change(file, func(c *api.Config) {
+				delete(c.Contexts, e.Name)
+				delete(c.Clusters, e.Name)
+				delete(c.AuthInfos, e.Name)
+				if c.CurrentContext == e.Name {
+					c.CurrentContext = ""
+				}
+			})
+		}
+		done(file, err)
 	}
 	return removed, errors.Join(errs...)
 }
 
-func (b Book) unwrite(r Record) (bool, error) {
-	config, err := clientcmd.LoadFromFile(r.File)
+// alone is nil if a file is a kubeconfig with the lab's context and no other; it is
+// fs.ErrNotExist or ErrLeftAlone.
+func (e Entry) alone(file string) error {
+	c, err := clientcmd.LoadFromFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return err
 	}
-	if err != nil {
-		return false, err
+	if err != nil || len(c.Contexts) != 1 || c.Contexts[e.Name] == nil {
+		return fmt.Errorf("it is not the kubeconfig of %s alone; %w", e.Name, ErrLeftAlone)
 	}
-	if !only(config, r.Context) {
-		return false, errors.New("other contexts were added to it")
-	}
-	return true, os.Remove(r.File)
+	return nil
 }
 
-func (b Book) unmerge(r Record) (bool, error) {
-	access := &clientcmd.PathOptions{GlobalFile: r.File, LoadingRules: &clientcmd.ClientConfigLoadingRules{ExplicitPath: r.File}}
-	if _, err := os.Stat(r.File); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+// in is nil if a kubeconfig has the entry, and has it as the lab's. It is
+// fs.ErrNotExist if nothing in it has the name, and ErrLeftAlone if that is another's.
+func (e Entry) in(c *api.Config) error {
+	context, cluster, user := c.Contexts[e.Name], c.Clusters[e.Name], c.AuthInfos[e.Name]
+	if context == nil && cluster == nil && user == nil {
+		return fs.ErrNotExist
 	}
-	config, err := access.GetStartingConfig()
-	if err != nil {
-		return false, err
+	if cluster == nil || context != nil && (context.Cluster != e.Name || context.AuthInfo != e.Name) ||
+		cluster.Server != e.Server && !(loopback(cluster.Server) && (e.Server == "" || loopback(e.Server))) {
+		return fmt.Errorf("its entry %s is not this lab's; %w", e.Name, ErrLeftAlone)
 	}
-	before := config.DeepCopy()
-	delete(config.Contexts, r.Context)
-	delete(config.Clusters, r.Cluster)
-	delete(config.AuthInfos, r.User)
-	if config.CurrentContext == r.Context {
-		config.CurrentContext = ""
-	}
-	if reflect.DeepEqual(before, config) {
-		return false, nil
-	}
-	if r.Made && len(config.Contexts)+len(config.Clusters)+len(config.AuthInfos) == 0 {
-		return true, os.Remove(r.File)
-	}
-	return true, clientcmd.ModifyConfig(access, *config, false)
+	return nil
 }
 
-// Stale are the files of a stack whose content is no longer its kubeconfig.
-func (b Book) Stale(stack string, kubeconfig []byte) ([]string, error) {
-	list, err := b.Records(stack)
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	_, now, err := read(kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	var stale []string
-	for _, r := range list {
-		config, err := clientcmd.LoadFromFile(r.File)
-		if err != nil {
-			continue // taken away since; nobody uses it
-		}
-		then, ok := config.Clusters[r.Cluster]
-		is := now.Clusters[r.Cluster]
-		if ok && (is == nil || then.Server != is.Server || !bytes.Equal(then.CertificateAuthorityData, is.CertificateAuthorityData)) {
-			stale = append(stale, r.File)
-		}
-	}
-	return stale, nil
+func loopback(server string) bool {
+	u, err := url.Parse(server)
+	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
 }
 
-// read takes the current context of a kubeconfig.
-func read(kubeconfig []byte) (Record, *api.Config, error) {
-	config, err := clientcmd.Load(kubeconfig)
-	if err != nil {
-		return Record{}, nil, fmt.Errorf("the stack's kubeconfig: %w", err)
-	}
-	context, ok := config.Contexts[config.CurrentContext]
-	if !ok {
-		return Record{}, nil, fmt.Errorf("the stack's kubeconfig has no context %q", config.CurrentContext)
-	}
-	r := Record{Context: config.CurrentContext, Cluster: context.Cluster, User: context.AuthInfo}
-	if config.Clusters[r.Cluster] == nil || config.AuthInfos[r.User] == nil {
-		return Record{}, nil, fmt.Errorf("the stack's kubeconfig lacks cluster %q or user %q of its context", r.Cluster, r.User)
-	}
-	return r, config, nil
-}
-
-func userConfig() *clientcmd.PathOptions {
+// users is the user's kubeconfig: $KUBECONFIG, or ~/.kube/config.
+func users() *clientcmd.PathOptions {
 	p := clientcmd.NewDefaultPathOptions()
-	if home, err := os.UserHomeDir(); err == nil {
+	if home, err := os.UserHomeDir(); err == nil { // as it is now, and not when this program began
 		p.GlobalFile = filepath.Join(home, clientcmd.RecommendedHomeDir, clientcmd.RecommendedFileName)
 	}
 	return p
 }
 
-// replaceFile writes a file of mode 0600 that is never seen half.
-func replaceFile(file string, content []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(file), ".kubeconfig-*.yaml") // mode 0600
+// change edits a kubeconfig, if what it has of the entry's name is the lab's. It
+// takes the lock file that kubectl and kind take; they fail where it is taken, this
+// waits, so that all of many merges at once get through.
+func (e Entry) change(file string, edit func(*api.Config)) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	lock := file + ".lock"
+	err := wait.PollUntilContextTimeout(context.Background(), 10*time.Millisecond, lockTimeout, true, func(context.Context) (bool, error) {
+		f, err := os.OpenFile(lock, os.O_CREATE|os.O_EXCL, 0)
+		if errors.Is(err, fs.ErrExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		return true, f.Close()
+	})
+	if wait.Interrupted(err) {
+		return fmt.Errorf("another program is changing it; if none is, remove %s", lock)
+	}
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name())
-	if _, err = temp.Write(content); err == nil {
-		err = temp.Sync()
+	defer os.Remove(lock)
+	c, err := clientcmd.LoadFromFile(file)
+	if err == nil {
+		err = e.in(c)
+	} else {
+		c = api.NewConfig()
 	}
-	if err = errors.Join(err, temp.Close()); err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.Rename(temp.Name(), file)
+	edit(c)
+	return clientcmd.WriteToFile(*c, file)
 }
