@@ -52,6 +52,7 @@ var kinds = []struct {
 	{"", "v1", "namespaces", "Namespace", false},
 	{"", "v1", "nodes", "Node", false},
 	{"", "v1", "pods", "Pod", true},
+	{"", "v1", "events", "Event", true},
 	{"", "v1", "services", "Service", true},
 	{"", "v1", "configmaps", "ConfigMap", true},
 	{"", "v1", "serviceaccounts", "ServiceAccount", true},

@@ -45,6 +45,18 @@ func (s *Stack) copyConfig() error {
 	return own.Save(s.configFile())
 }
 
+// dropSalt takes the salt out of the configuration of a stack that is yet to be made,
+// unless a secret there needs it. It is of another passphrase as a rule: a
+// colleague's, who committed the file.
+func (s *Stack) dropSalt() error {
+	stack, err := s.load(s.configFile())
+	if err != nil || stack.EncryptionSalt == "" || stack.Config.HasSecureValue() {
+		return err
+	}
+	stack.EncryptionSalt = ""
+	return stack.Save(s.configFile())
+}
+
 func (s *Stack) load(file string) (*workspace.ProjectStack, error) {
 	stack, err := workspace.LoadProjectStack(nil, s.Project.Settings, file)
 	if err != nil {

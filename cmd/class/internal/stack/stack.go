@@ -169,6 +169,9 @@ func (s *Stack) State(ctx context.Context) (*State, error) {
 
 // Create makes the stack.
 func (s *Stack) Create(ctx context.Context) error {
+	if err := s.dropSalt(); err != nil {
+		return err
+	}
 	_, err := s.run(ctx, nil, "stack", "init", "--stack", s.Name, "--no-select")
 	return err
 }

@@ -366,6 +366,27 @@ func TestConfigOfTheUsers(t *testing.T) {
 	assert.NoDirExists(t, filepath.Dir(work))
 }
 
+// A file with the salt of another passphrase, such as a colleague's, is no obstacle
+// to a new stack; one with a secret keeps it.
+func TestSaltOfAnotherPassphrase(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		kept bool
+	}{
+		"no secrets": {"config:\n  bootcamp:replicas: \"2\"\nencryptionsalt: v1:abc\n", false},
+		"a secret":   {"config:\n  bootcamp:nodeImage:\n    secure: v1:x\nencryptionsalt: v1:abc\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := project(t)
+			s := open(t, p, &fake.Pulumi{}, c.file)
+			require.NoError(t, s.Create(context.Background()))
+			copied := read(t, filepath.Join(p.ConfigCopy("x"), "Pulumi.x.yaml"))
+			assert.Equal(t, c.kept, strings.Contains(copied, "encryptionsalt"), copied)
+			assert.Equal(t, c.file, read(t, p.ConfigFile("x")))
+		})
+	}
+}
+
 // A preview changes nothing, be the stack there or not.
 func TestPreviewWritesNothing(t *testing.T) {
 	for name, exists := range map[string]bool{"no stack yet": false, "a stack": true} {

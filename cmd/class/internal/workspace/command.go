@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/blang/semver"
@@ -20,22 +19,17 @@ import (
 // differences. The CLI is in a process group of its own, so a Ctrl-C on the
 // terminal reaches it once, through the context, and not twice (which Pulumi
 // takes for "stop at once"). And a cancelled run may take its time to stop
-// cleanly; only Kill ends it. One run at a time.
+// cleanly; only Kill ends it. Runs may overlap.
 type Command struct {
 	CLI *CLI
 	// Kill, once done, ends the run and all its children without mercy.
 	Kill context.Context
-
-	stderr string
 }
 
 var _ auto.PulumiCommand = (*Command)(nil)
 
 // Version is the CLI's.
 func (c *Command) Version() semver.Version { return c.CLI.Version }
-
-// LastError is what the last failed run printed as its error, or empty.
-func (c *Command) LastError() string { return c.stderr }
 
 // Run runs one CLI command and returns its output, what it printed as its error,
 // and its exit code, which is -1 where it has none.
@@ -67,11 +61,8 @@ func (c *Command) Run(ctx context.Context, workdir string, stdin io.Reader,
 		err = cmd.Wait()
 		stop()
 	}
-	if err != nil {
-		c.stderr = strings.TrimSpace(stderr.String())
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), err
 }
