@@ -9,7 +9,7 @@ import (
 // the stack's own, or its namespace on a shared one.
 //
 // A replaced cluster takes its objects with it: they are deleted, then the
-// cluster, and made anew in the new one. The engine does this only where every
+// cluster, and made again in the new one. The engine does this only where every
 // object itself has ReplaceWith (a component's children do not inherit it, as
 // they do Provider and DeletedWith) and is deleted first; with less, `up` dies
 // on a closed provider (pulumi/pulumi#14650) or reports success over an empty

@@ -174,7 +174,7 @@ func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string
 	case ctx.Err() != nil: // the look at it was cut short: it may be healthy
 		return "", ctx.Err()
 	default:
-		m.say("cluster %s was left unfinished or has another shape; building it anew", c.Name)
+		m.say("cluster %s was left unfinished or has another shape; rebuilding it", c.Name)
 		if err := m.remove(ctx, c.Name); err != nil {
 			return "", err
 		}
