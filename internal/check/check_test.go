@@ -3,6 +3,7 @@ package check
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,6 +130,8 @@ func TestFaults(t *testing.T) {
 		"a pod is not deleted": {func(_ *testing.T, s *fake.APIServer) {
 			s.Answer("DELETE "+pods+"/one", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })
 		}, []string{ComesBack}},
+		"a pod comes back and another does not": {func(t *testing.T, s *fake.APIServer) { s.Put(t, deploymentOf("3", "3")) },
+			[]string{ComesBack}},
 		"a target is down": {func(_ *testing.T, s *fake.APIServer) {
 			s.Say(targets, answer(target("apiserver", "up"), target("node-exporter", "up"), target("node-exporter", "down"), target("prometheus", "up")))
 		}, []string{Targets}},
@@ -207,6 +210,15 @@ func TestUnusableKubeconfig(t *testing.T) {
 			assert.NotEmpty(t, got[0].Detail)
 		})
 	}
+}
+
+// TestAccountAlone: Prometheus's rights are asked for with its token alone, not
+// with what the asker has besides.
+func TestAccountAlone(t *testing.T) {
+	kubeconfig := strings.Replace(string(lab(t).Kubeconfig("x")), "user: {}", "user: {username: admin, password: secret}", 1)
+	all := Run(t.Context(), Options{Kubeconfig: []byte(kubeconfig), Monitoring: true})
+	require.Len(t, all, 5)
+	assert.Empty(t, Failed(all))
 }
 
 // TestContext: the context that is asked for is the one that is used.

@@ -224,10 +224,12 @@ var _ kindcluster.Driver = (*Docker)(nil)
 
 // asked is the beginning of every call.
 func (d *Docker) asked(ctx context.Context, call Call, cluster string) error {
-	if d.On == nil {
-		return nil
+	if d.On != nil {
+		if err := d.On(ctx, call, cluster); err != nil {
+			return err
+		}
 	}
-	return d.On(ctx, call, cluster)
+	return ctx.Err()
 }
 
 // running gives a cluster whose control plane runs.
