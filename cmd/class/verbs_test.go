@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
@@ -109,7 +110,7 @@ func (w *world) keep(s state) {
 	}
 	for _, o := range s.objects {
 		d.Resources = append(d.Resources, apitype.ResourceV3{URN: resource.URN(o.URN), Custom: true, Type: "kubernetes:core/v1:" + "Node",
-			Outputs: map[string]any{"apiVersion": o.APIVersion, "kind": o.Kind, "metadata": map[string]any{"name": o.Name, "uid": "1"}}})
+			Outputs: map[string]any{"apiVersion": o.APIVersion, "kind": o.Kind, "metadata": map[string]any{"name": o.Name, "namespace": o.Namespace, "uid": "1"}}})
 	}
 	for _, p := range s.pending {
 		kind, name, _ := strings.Cut(p, "/")
@@ -204,6 +205,18 @@ func TestUpStartsWhatWasStopped(t *testing.T) {
 	require.NoError(t, w.up())
 	assert.Equal(t, "up --replace="+clusterURN, w.did())
 	assert.Contains(t, w.out.String(), "did not come back")
+}
+
+// kind gives no load balancer an address: an up of a stopped lab does not wait for one.
+func TestUpWaitsForNoLoadBalancer(t *testing.T) {
+	w := newWorld(t)
+	api := fake.NewAPIServer(t, `{"apiVersion":"v1","kind":"Service","metadata":{"name":"s","namespace":"default"},"spec":{"type":"LoadBalancer"}}`)
+	w.keep(state{claimed: true, cluster: true, objects: []check.Object{{URN: "urn:s", APIVersion: "v1", Kind: "Service", Namespace: "default", Name: "s"}}})
+	w.outputs(string(api.Kubeconfig("x")))
+	w.node(claim).Stop()
+	start := time.Now()
+	require.NoError(t, w.up())
+	assert.Less(t, time.Since(start), time.Minute)
 }
 
 // What somebody deleted in the cluster is made again; a cluster that does not
