@@ -109,7 +109,7 @@ func projectFile(root, file, program string) error {
 	}
 	var p map[string]any
 	if err := yaml.Unmarshal(own, &p); err != nil {
-		return fmt.Errorf("Pulumi.yaml: %w", err)
+		return fmt.Errorf("the project's Pulumi.yaml: %w", err)
 	}
 	p["main"] = root
 	p["runtime"] = map[string]any{"name": "go", "options": map[string]any{"binary": program}}
