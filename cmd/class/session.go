@@ -181,8 +181,8 @@ func (s *session) setUp(ctx context.Context) error {
 	}
 	for _, st := range s.stacks {
 		if !st.File.Ours {
-			fmt.Fprintf(s.say, "%s is left as it is; the stack's configuration is a copy: pulumi --cwd %s --stack %s ...\n",
-				filepath.Base(project.ConfigFile(st.Name)), shellescape.Quote(project.ConfigCopy(st.Name)), st.Name)
+			fmt.Fprintf(s.say, "  and for stack %s, whose %s is left as it is: pulumi --cwd %s\n",
+				st.Name, filepath.Base(project.ConfigFile(st.Name)), shellescape.Quote(project.ConfigCopy(st.Name)))
 		}
 	}
 	if n := len(s.stacks); n > 1 {
