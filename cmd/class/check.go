@@ -38,20 +38,17 @@ func checkLab(ctx context.Context, st *stack.Stack, disrupt bool, line *progress
 	if err != nil {
 		return err
 	}
-	wrong := 0
-	for _, result := range check.Run(ctx, check.Options{
+	results := check.Run(ctx, check.Options{
 		Kubeconfig: []byte(outputs[lab.OutKubeconfig]),
 		Context:    outputs[lab.OutContext],
 		Namespace:  outputs[lab.OutNamespace],
 		Monitoring: outputs[lab.OutPrometheusPortForward] != "",
 		Disrupt:    disrupt,
-	}) {
+	})
+	for _, result := range results {
 		r.Checks = append(r.Checks, answer{result.Question, result.OK, result.Detail, result.Took.Seconds()})
-		if !result.OK {
-			wrong++
-		}
 	}
-	if wrong > 0 && ctx.Err() == nil {
+	if wrong := len(check.Failed(results)); wrong > 0 && ctx.Err() == nil {
 		return fmt.Errorf("%d of %s failed", wrong, count(len(r.Checks), "check"))
 	}
 	return ctx.Err()
