@@ -271,6 +271,9 @@ func (s *Stack) Preview(ctx context.Context, replace []string, line *progress.Li
 // Destroy removes everything of the stack, and keeps the stack itself. Its error is
 // *Error.
 func (s *Stack) Destroy(ctx context.Context, line *progress.Line) (*Changes, error) {
+	if _, err := os.Stat(s.configFile()); errors.Is(err, fs.ErrNotExist) {
+		defer os.Remove(s.configFile()) // the CLI makes one, for its salt
+	}
 	w := watch(line)
 	_, err := s.auto.Destroy(ctx, optdestroy.UserAgent(agent), optdestroy.Color("never"),
 		optdestroy.SuppressProgress(), optdestroy.EventStreams(w.events))

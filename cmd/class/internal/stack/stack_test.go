@@ -387,6 +387,20 @@ func TestSaltOfAnotherPassphrase(t *testing.T) {
 	}
 }
 
+// A stack without a configuration file has none after its destroy either.
+func TestDestroyLeavesNoConfiguration(t *testing.T) {
+	p := project(t)
+	s := open(t, p, &fake.Pulumi{Exists: true, Do: map[string]func(*fake.Pulumi) ([]apitype.EngineEvent, string){
+		"destroy": func(*fake.Pulumi) ([]apitype.EngineEvent, string) {
+			require.NoError(t, os.WriteFile(p.ConfigFile("x"), []byte("encryptionsalt: v1:abc\n"), 0o600))
+			return nil, ""
+		},
+	}}, "")
+	_, err := s.Destroy(context.Background(), nil)
+	require.NoError(t, err)
+	assert.NoFileExists(t, p.ConfigFile("x"))
+}
+
 // A preview changes nothing, be the stack there or not.
 func TestPreviewWritesNothing(t *testing.T) {
 	for name, exists := range map[string]bool{"no stack yet": false, "a stack": true} {
