@@ -12,6 +12,7 @@ import (
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/check"
+	"k8sbootcamp/internal/printable"
 )
 
 func (t *tool) checkCommand() *cobra.Command {
@@ -49,7 +50,7 @@ func checkLab(ctx context.Context, st *stack.Stack, disrupt bool, line *progress
 		r.Checks = append(r.Checks, answer{result.Question, result.OK, result.Detail, result.Took.Seconds()})
 	}
 	if wrong := len(check.Failed(results)); wrong > 0 && ctx.Err() == nil {
-		return fmt.Errorf("%d of %s failed", wrong, count(len(r.Checks), "check"))
+		return fmt.Errorf("%d of %s failed", wrong, printable.Count(len(r.Checks), "check"))
 	}
 	return ctx.Err()
 }

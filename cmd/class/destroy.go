@@ -103,7 +103,7 @@ func destroy(ctx context.Context, st *stack.Stack, remove bool, line *progress.L
 			return err
 		}
 		if left.Resources > 0 {
-			return fmt.Errorf("the stack still has %s after its destroy", count(left.Resources, "resource"))
+			return fmt.Errorf("the stack still has %s after its destroy", printable.Count(left.Resources, "resource"))
 		}
 	}
 

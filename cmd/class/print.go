@@ -160,11 +160,3 @@ func changed(c *stack.Changes) string {
 func seconds(s float64) string {
 	return (time.Duration(s * float64(time.Second))).Round(time.Second).String()
 }
-
-// count is a number of things, such as "1 problem" or "3 problems".
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
-}

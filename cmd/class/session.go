@@ -25,6 +25,7 @@ import (
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/printable"
 	"k8sbootcamp/internal/sharedcluster"
 )
 
@@ -124,7 +125,7 @@ func (s *session) prepare(ctx context.Context) error {
 		for _, f := range s.findings {
 			fmt.Fprintln(s.err, f)
 		}
-		return fmt.Errorf("the preflight found %s; nothing was made", count(len(s.findings), "problem"))
+		return fmt.Errorf("the preflight found %s; nothing was made", printable.Count(len(s.findings), "problem"))
 	}
 	return s.setUp(ctx)
 }

@@ -4,6 +4,7 @@
 package printable
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -34,6 +35,14 @@ func Middle(s string, most int) string {
 	}
 	half := (most - 1) / 2
 	return string(r[:half]) + "…" + string(r[len(r)-(most-1-half):])
+}
+
+// Count is a number of things, such as "1 problem" or "3 problems".
+func Count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func clean(s string, keep func(rune) bool) string {

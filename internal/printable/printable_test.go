@@ -35,3 +35,7 @@ func TestMiddle(t *testing.T) {
 	assert.Equal(t, "ab…yz", Middle("abcdefxyz", 5))
 	assert.Equal(t, "a…yz", Middle("abcdefxyz", 4))
 }
+
+func TestCount(t *testing.T) {
+	assert.Equal(t, "0 problems, 1 problem, 2 problems", Count(0, "problem")+", "+Count(1, "problem")+", "+Count(2, "problem"))
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"k8sbootcamp/internal/printable"
 )
 
 // Findings are all that is wrong.
@@ -86,7 +88,7 @@ func (m *Machine) capacity(f *findings) {
 	if clusters == 0 {
 		return
 	}
-	what := count(clusters, "new cluster") + " of " + count(nodes, "node")
+	what := printable.Count(clusters, "new cluster") + " of " + printable.Count(nodes, "node")
 	need := uint64(nodes)*memoryNode + memoryBuild
 	if memory, where := m.memory(); memory < need {
 		f.add(CheckMemory, fewer+"close other programs, or give Docker more memory", "%s need about %s of memory; %s: %s", what, size(need), where, size(memory))
@@ -126,13 +128,6 @@ func (m *Machine) Parallel(students int) int {
 	}
 	memory, _ := m.memory()
 	return max(1, min(int(memory/(memoryBuild+uint64(nodes)*memoryNode)), m.Docker.CPUs, students))
-}
-
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }
 
 func size(bytes uint64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/gib) }
