@@ -39,7 +39,7 @@ func (s *Stack) copyConfig() error {
 	if err != nil {
 		return err
 	}
-	if own.EncryptionSalt == "" {
+	if earlier.EncryptionSalt != "" && !own.Config.HasSecureValue() {
 		own.EncryptionSalt = earlier.EncryptionSalt
 	}
 	return own.Save(s.configFile())

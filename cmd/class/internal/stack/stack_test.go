@@ -380,8 +380,14 @@ func TestSaltOfAnotherPassphrase(t *testing.T) {
 			p := project(t)
 			s := open(t, p, &fake.Pulumi{}, c.file)
 			require.NoError(t, s.Create(context.Background()))
-			copied := read(t, filepath.Join(p.ConfigCopy("x"), "Pulumi.x.yaml"))
+			file := filepath.Join(p.ConfigCopy("x"), "Pulumi.x.yaml")
+			copied := read(t, file)
 			assert.Equal(t, c.kept, strings.Contains(copied, "encryptionsalt"), copied)
+			if !c.kept { // the CLI puts its own there, which holds from then on
+				require.NoError(t, os.WriteFile(file, []byte(copied+"encryptionsalt: v1:own\n"), 0o600))
+				open(t, p, &fake.Pulumi{Exists: true}, c.file)
+				assert.Contains(t, read(t, file), "encryptionsalt: v1:own")
+			}
 			assert.Equal(t, c.file, read(t, p.ConfigFile("x")))
 		})
 	}
