@@ -9,6 +9,7 @@ import (
 
 	"k8sbootcamp/cmd/class/internal/progress"
 	"k8sbootcamp/cmd/class/internal/stack"
+	"k8sbootcamp/internal/printable"
 )
 
 func (t *tool) previewCommand() *cobra.Command {
@@ -26,13 +27,18 @@ func preview(ctx context.Context, _ *session, st *stack.Stack, line *progress.Li
 	}
 	var replace []string
 	if state != nil {
-		health, _, err := st.Inspect(ctx, state.Cluster)
+		now, err := st.Inspect(ctx, state.Cluster)
 		if err != nil {
 			return err
 		}
-		if health == stack.Gone || health == stack.Partial {
-			line.Say("cluster " + state.Cluster.Name + " is " + string(health) + "; an up rebuilds it")
+		switch now.Health {
+		case stack.Gone, stack.Partial:
+			line.Say("cluster " + state.Cluster.Name + " is " + string(now.Health) + "; an up rebuilds it")
 			replace = []string{state.Cluster.URN}
+		case stack.Stopped:
+			line.Say("cluster " + state.Cluster.Name + " is stopped; an up starts it")
+		case stack.Failing:
+			line.Say(printable.Line(now.Why.Error(), 300) + "; an up repairs it")
 		}
 	}
 	line.Phase("comparing")

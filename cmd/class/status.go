@@ -29,7 +29,7 @@ type status struct {
 	NotReady   []string      `json:"notReady,omitempty"` // the others, with the reason
 	AppURL     string        `json:"appURL,omitempty"`
 	LastChange *stack.Change `json:"lastChange,omitempty"`
-	Problem    string        `json:"problem,omitempty"` // why the objects could not be asked
+	Problem    string        `json:"problem,omitempty"` // why the objects were not asked
 }
 
 // readStatus looks at the lab and changes nothing.
@@ -43,19 +43,22 @@ func readStatus(ctx context.Context, _ *session, st *stack.Stack, _ *progress.Li
 		return nil
 	}
 	now := &status{Made: true, Total: len(state.Objects)}
-	health, found, err := st.Inspect(ctx, state.Cluster)
+	seen, err := st.Inspect(ctx, state.Cluster)
 	if err != nil {
 		return err
 	}
-	switch {
-	case health == stack.None && len(state.Objects) > 0:
-		now.Cluster = "shared"
-	case health == stack.Alive:
-		now.Cluster = fmt.Sprintf("alive (nodes: %d)", len(found))
-	case health == stack.Partial:
-		now.Cluster = fmt.Sprintf("partial (nodes: %d of %d)", len(found), state.Cluster.Nodes)
-	default:
-		now.Cluster = string(health)
+	now.Cluster = string(seen.Health)
+	switch seen.Health {
+	case stack.None:
+		if len(state.Objects) > 0 {
+			now.Cluster = "shared"
+		}
+	case stack.Alive:
+		now.Cluster = fmt.Sprintf("alive (nodes: %d)", len(seen.Nodes))
+	case stack.Partial:
+		now.Cluster = fmt.Sprintf("partial (nodes: %d of %d)", len(seen.Nodes), state.Cluster.Nodes)
+	case stack.Failing:
+		now.Problem = seen.Why.Error() + "; " + call("up", st.Name) + " repairs it"
 	}
 	if now.LastChange, err = st.LastChange(ctx); err != nil {
 		return err
@@ -69,7 +72,7 @@ func readStatus(ctx context.Context, _ *session, st *stack.Stack, _ *progress.Li
 		return err
 	}
 	now.AppURL = outputs[lab.OutAppURL]
-	if health != stack.Alive && health != stack.None {
+	if seen.Health != stack.Alive && seen.Health != stack.None {
 		return nil
 	}
 	config, err := st.Reach(outputs)

@@ -68,7 +68,7 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 	if err != nil {
 		return st.WithTrouble(ctx, err)
 	}
-	if healed.Started { // Pulumi waits for what it changes, and this it did not
+	if healed.Revived { // Pulumi waits for what it changes, and this it did not
 		if err := awaitObjects(ctx, st, outputs, state.Objects, line); err != nil {
 			return err
 		}

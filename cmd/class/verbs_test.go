@@ -207,6 +207,33 @@ func TestUpStartsWhatWasStopped(t *testing.T) {
 	assert.Contains(t, w.out.String(), "did not come back")
 }
 
+// A cluster whose nodes run, as Docker starts them by itself, and are not at work is
+// named, and repaired by an up.
+func TestFailingClusterIsNamedAndRepaired(t *testing.T) {
+	w := newWorld(t)
+	api := fake.NewAPIServer(t, `{"apiVersion":"v1","kind":"Node","metadata":{"name":"here"}}`)
+	w.keep(state{claimed: true, cluster: true, objects: []check.Object{{URN: "urn:here", APIVersion: "v1", Kind: "Node", Name: "here"}}})
+	w.outputs(string(api.Kubeconfig("x")))
+	cluster := w.node(claim)
+	cluster.ByAddress, cluster.NotReady = true, fmt.Errorf("cluster bootcamp-x: %w: node a has not been heard of", kindcluster.ErrNotReady)
+
+	require.NoError(t, w.do(func(ctx context.Context, line *progress.Line) error {
+		return readStatus(ctx, nil, w.stack, line, &w.row)
+	}))
+	assert.Equal(t, "not working", w.row.Status.Cluster)
+	assert.Contains(t, w.row.Status.Problem, "node a has not been heard of; ")
+	assert.Contains(t, w.row.Status.Problem, "up --stack x repairs it")
+
+	require.NoError(t, w.do(func(ctx context.Context, line *progress.Line) error { return preview(ctx, nil, w.stack, line, &w.row) }))
+	assert.Equal(t, "preview", w.did())
+	assert.Contains(t, w.out.String(), "node a has not been heard of; an up repairs it")
+
+	require.NoError(t, w.up())
+	assert.Equal(t, "up", w.did(), "it is not rebuilt")
+	assert.Contains(t, w.out.String(), "node a has not been heard of; it is repaired")
+	assert.NoError(t, cluster.NotReady)
+}
+
 // kind gives no load balancer an address: an up of a stopped lab does not wait for one.
 func TestUpWaitsForNoLoadBalancer(t *testing.T) {
 	w := newWorld(t)

@@ -8,14 +8,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sort"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -91,11 +94,12 @@ func Run(ctx context.Context, o Options) []Result {
 	if err != nil {
 		return []Result{{Question: Usable, Detail: err.Error()}}
 	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
+	c := &checker{Options: o, config: config}
+	watched := rest.CopyConfig(config)
+	watched.Wrap(c.clock.watch)
+	if c.client, err = kubernetes.NewForConfig(watched); err != nil {
 		return []Result{{Question: Usable, Detail: err.Error()}}
 	}
-	c := &checker{Options: o, config: config, client: client}
 	questions := []question{
 		{Nodes, c.nodes},
 		{Pods, c.deployment},
@@ -131,8 +135,12 @@ type checker struct {
 	Options
 	config *rest.Config
 	client kubernetes.Interface
+	clock  clock
 }
 
+// nodes asks for each node's condition and, where the asker may, for its lease, in
+// which it says every ten seconds that it is there: a cluster that was stopped and
+// started tells at first what was true before that.
 func (c *checker) nodes(ctx context.Context) (string, error) {
 	list, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -151,7 +159,73 @@ func (c *checker) nodes(ctx context.Context) (string, error) {
 	if len(not) > 0 || len(list.Items) == 0 {
 		return "", fmt.Errorf("of %d nodes these are not Ready: %s", len(list.Items), strings.Join(not, ", "))
 	}
+	if err := c.silent(ctx); err != nil {
+		return "", err
+	}
 	return fmt.Sprintf("%d of %d", len(list.Items), len(list.Items)), nil
+}
+
+// silence is how old a lease may be; Kubernetes itself waits as long before it calls
+// a node NotReady.
+const silence = 40 * time.Second
+
+// silent is an error that names the nodes, and the scheduler and the controller
+// manager, that do not renew their leases.
+func (c *checker) silent(ctx context.Context) error {
+	var all []string
+	for _, namespace := range []string{corev1.NamespaceNodeLease, metav1.NamespaceSystem} {
+		list, err := c.client.CoordinationV1().Leases(namespace).List(ctx, metav1.ListOptions{})
+		if apierrors.IsForbidden(err) { // a student on a shared cluster
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		now := c.clock.now()
+		for _, l := range list.Items {
+			rules := l.Name == "kube-scheduler" || l.Name == "kube-controller-manager"
+			if l.Spec.RenewTime == nil || namespace == metav1.NamespaceSystem && !rules {
+				continue
+			}
+			if age := now.Sub(l.Spec.RenewTime.Time); age > silence {
+				all = append(all, fmt.Sprintf("%s has not been heard of for %s", l.Name, age.Round(time.Second)))
+			}
+		}
+	}
+	if len(all) > 0 {
+		return fmt.Errorf("%s; `class up` repairs that", strings.Join(all, ", "))
+	}
+	return nil
+}
+
+// clock is the cluster's, which may not be this machine's: Docker Desktop's stands
+// still while a laptop sleeps.
+type clock struct{ date atomic.Pointer[time.Time] }
+
+// watch is a transport that reads the clock off every answer.
+func (c *clock) watch(next http.RoundTripper) http.RoundTripper { return reader{c, next} }
+
+type reader struct {
+	clock *clock
+	next  http.RoundTripper
+}
+
+func (r reader) RoundTrip(request *http.Request) (*http.Response, error) {
+	answer, err := r.next.RoundTrip(request)
+	if err == nil {
+		if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+			r.clock.date.Store(&date)
+		}
+	}
+	return answer, err
+}
+
+// now is when the cluster last answered, by its own clock.
+func (c *clock) now() time.Time {
+	if date := c.date.Load(); date != nil {
+		return *date
+	}
+	return time.Now()
 }
 
 func (c *checker) deployment(ctx context.Context) (string, error) {

@@ -26,6 +26,12 @@ func node(name, ready string) string {
 	return `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + name + `"},"status":{"conditions":[{"type":"Ready","status":"` + ready + `"}]}}`
 }
 
+// lease is one that was renewed so long ago.
+func lease(namespace, name string, ago time.Duration) string {
+	return `{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"namespace":"` + namespace + `","name":"` + name + `"},` +
+		`"spec":{"renewTime":"` + time.Now().Add(-ago).UTC().Format("2006-01-02T15:04:05.000000Z") + `"}}`
+}
+
 func pod(name string) string {
 	return `{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"` + name + `","labels":{"app":"bootcamp"}},` +
 		`"status":{"conditions":[{"type":"Ready","status":"True"}]}}`
@@ -113,6 +119,17 @@ func TestFaults(t *testing.T) {
 		want  []string
 	}{
 		"a node is not Ready": {func(t *testing.T, s *fake.APIServer) { s.Put(t, node("b", "Unknown")) }, []string{Nodes}},
+		"a node is Ready and silent": {func(t *testing.T, s *fake.APIServer) {
+			s.Put(t, lease("kube-node-lease", "a", 2*time.Second), lease("kube-node-lease", "b", 2*time.Minute))
+		}, []string{Nodes}},
+		"no scheduler": {func(t *testing.T, s *fake.APIServer) { s.Put(t, lease("kube-system", "kube-scheduler", time.Minute)) }, []string{Nodes}},
+		"a lease that is not asked for": {func(t *testing.T, s *fake.APIServer) {
+			s.Put(t, lease("kube-node-lease", "a", 30*time.Second), lease("kube-system", "somebody", time.Hour))
+		}, nil},
+		"leases are hidden": {func(t *testing.T, s *fake.APIServer) {
+			s.Put(t, lease("kube-node-lease", "a", time.Hour))
+			s.Fail("GET /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", http.StatusForbidden)
+		}, nil},
 		"nodes are hidden": {func(_ *testing.T, s *fake.APIServer) { s.Fail("GET /api/v1/nodes", http.StatusForbidden) },
 			[]string{Nodes, Targets}},
 		"a pod is missing": {func(t *testing.T, s *fake.APIServer) { s.Put(t, deploymentOf("2", "1")) }, []string{Pods}},
@@ -233,4 +250,20 @@ func TestContext(t *testing.T) {
 	}
 	assert.Empty(t, ask("x"))
 	assert.True(t, slices.Equal([]string{Usable}, ask("y")))
+}
+
+// A node's silence is told by the cluster's clock, not by this machine's.
+func TestSilenceByTheClustersClock(t *testing.T) {
+	s := lab(t)
+	later := time.Now().Add(time.Hour)
+	s.Answer("GET /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", later.UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"apiVersion":"coordination.k8s.io/v1","kind":"LeaseList","items":[` + lease("kube-node-lease", "a", -time.Hour) + `,` + lease("kube-node-lease", "b", 3*time.Minute-time.Hour) + `]}`))
+	})
+	failed := Failed(Run(t.Context(), Options{Kubeconfig: s.Kubeconfig("x")}))
+	require.Len(t, failed, 1)
+	assert.Equal(t, Nodes, failed[0].Question)
+	assert.Contains(t, failed[0].Detail, "b has not been heard of for ")
+	assert.NotContains(t, failed[0].Detail, "a has not")
 }

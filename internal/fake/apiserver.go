@@ -60,6 +60,7 @@ var kinds = []struct {
 	{"", "v1", "limitranges", "LimitRange", true},
 	{"apps", "v1", "deployments", "Deployment", true},
 	{"apps", "v1", "daemonsets", "DaemonSet", true},
+	{"coordination.k8s.io", "v1", "leases", "Lease", true},
 	{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true},
 	{"networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true},
 	{"rbac.authorization.k8s.io", "v1", "roles", "Role", true},

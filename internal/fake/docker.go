@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -41,17 +40,22 @@ type Docker struct {
 // Call is one of the driver's methods.
 type Call string
 
-// The calls. That of Start is told the first container's name for a cluster's.
+// The calls.
 const (
-	Ping       Call = "ping"
-	Containers Call = "containers"
-	Create     Call = "create"
-	Delete     Call = "delete"
-	WaitReady  Call = "ready"
-	Kubeconfig Call = "kubeconfig"
-	Start      Call = "start"
-	Finish     Call = "finish"
-	Finished   Call = "finished"
+	Ping           Call = "ping"
+	Containers     Call = "containers"
+	Create         Call = "create"
+	Delete         Call = "delete"
+	Ready          Call = "ready"
+	WaitReady      Call = "wait ready"
+	Probe          Call = "probe"
+	Kubeconfig     Call = "kubeconfig"
+	Start          Call = "start"
+	Stop           Call = "stop"
+	ByName         Call = "by name"
+	RestartKubelet Call = "restart kubelet"
+	Finish         Call = "finish"
+	Finished       Call = "finished"
 )
 
 // Fault is what goes wrong with one change of the machine.
@@ -86,8 +90,11 @@ type Cluster struct {
 	Config   v1alpha4.Cluster
 	Nodes    []kindcluster.Container // the control plane first
 	Finished bool
-	NotReady error  // what WaitReady returns, where it is set
-	Server   string // of its kubeconfig
+	NotReady error // what Ready returns, where it is set
+	// ByAddress: its control plane asks for the API server at an address.
+	ByAddress bool
+	OnStart   func() // called, where it is set, as each of its nodes starts
+	Server    string // of its kubeconfig
 	// Kubeconfig, where it is set, is given instead of one with Server and Key.
 	Kubeconfig []byte
 
@@ -307,20 +314,46 @@ func (d *Docker) Delete(ctx context.Context, cluster string) error {
 	})
 }
 
-// WaitReady knows what the API server knows, for which a node that has just
-// stopped is Ready still. It waits for nothing.
+// Ready finds what NotReady says, and nodes that do not run or were not asked for.
+func (d *Docker) Ready(ctx context.Context, cluster string, nodes int) error {
+	if err := d.asked(ctx, Ready, cluster); err != nil {
+		return err
+	}
+	return d.ready(cluster, nodes)
+}
+
+// WaitReady is Ready; it waits for nothing.
 func (d *Docker) WaitReady(ctx context.Context, cluster string, nodes int, limit time.Duration) error {
 	if err := d.asked(ctx, WaitReady, cluster); err != nil {
 		return err
 	}
+	if limit <= 0 {
+		return fmt.Errorf("cluster %s: %w: no time to wait", cluster, kindcluster.ErrNotReady)
+	}
+	return d.ready(cluster, nodes)
+}
+
+// Probe is Ready, too: a cluster whose nodes are at work runs pods.
+func (d *Docker) Probe(ctx context.Context, cluster string) error {
+	if err := d.asked(ctx, Probe, cluster); err != nil {
+		return err
+	}
+	c, err := d.running(cluster)
+	if err != nil {
+		return err
+	}
+	return d.ready(cluster, len(c.Config.Nodes))
+}
+
+func (d *Docker) ready(cluster string, nodes int) error {
 	c, err := d.running(cluster)
 	switch {
 	case err != nil:
 		return err
 	case c.NotReady != nil:
 		return c.NotReady
-	case limit <= 0 || len(c.Config.Nodes) != nodes:
-		return fmt.Errorf("cluster %s: %w within %s; of %d there are %d", cluster, kindcluster.ErrNotReady, limit, nodes, len(c.Config.Nodes))
+	case len(c.Config.Nodes) != nodes:
+		return fmt.Errorf("cluster %s: %w: of %d nodes there are %d", cluster, kindcluster.ErrNotReady, nodes, len(c.Config.Nodes))
 	}
 	return nil
 }
@@ -347,28 +380,70 @@ func (d *Docker) Kubeconfig(ctx context.Context, cluster string) (string, error)
 	return string(out), err
 }
 
-// Start starts containers.
-func (d *Docker) Start(ctx context.Context, containers []string) error {
-	if err := d.asked(ctx, Start, strings.Join(containers[:min(1, len(containers))], "")); err != nil {
+// Start starts the nodes that do not run.
+func (d *Docker) Start(ctx context.Context, cluster string) error {
+	return d.each(ctx, Start, cluster, true)
+}
+
+// Stop stops the nodes that run.
+func (d *Docker) Stop(ctx context.Context, cluster string) error {
+	return d.each(ctx, Stop, cluster, false)
+}
+
+func (d *Docker) each(ctx context.Context, call Call, cluster string, running bool) error {
+	if err := d.asked(ctx, call, cluster); err != nil {
 		return err
 	}
-	for _, name := range containers {
-		err := d.Change("start "+name, func(bool) error {
-			for _, c := range d.Clusters {
-				for i, n := range c.Nodes {
-					if n.Name == name {
-						c.Nodes[i].Running = true
-						return nil
-					}
-				}
+	c := d.Clusters[cluster]
+	if c == nil {
+		return fmt.Errorf("no nodes found for cluster %q", cluster)
+	}
+	for i, n := range c.Nodes {
+		if n.Running == running {
+			continue
+		}
+		err := d.Change(string(call)+" "+n.Name, func(bool) error {
+			c.Nodes[i].Running = running
+			if running && c.OnStart != nil {
+				c.OnStart()
 			}
-			return fmt.Errorf("no such container: %s", name)
+			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ByName finds what ByAddress says.
+func (d *Docker) ByName(ctx context.Context, cluster string) (changed bool, err error) {
+	if err := d.asked(ctx, ByName, cluster); err != nil {
+		return false, err
+	}
+	c, err := d.running(cluster)
+	if err != nil || !c.ByAddress {
+		return false, err
+	}
+	return true, d.Change("by name "+cluster, func(bool) error {
+		c.ByAddress = false
+		return nil
+	})
+}
+
+// RestartKubelet mends a cluster that is not Ready for its control plane's address.
+func (d *Docker) RestartKubelet(ctx context.Context, cluster string) error {
+	if err := d.asked(ctx, RestartKubelet, cluster); err != nil {
+		return err
+	}
+	c, err := d.running(cluster)
+	if err != nil {
+		return err
+	}
+	return d.Change("restart kubelet "+cluster, func(bool) error {
+		c.NotReady = nil
+		return nil
+	})
 }
 
 // Finish marks a cluster.

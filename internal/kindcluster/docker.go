@@ -49,12 +49,6 @@ func (d *DockerDriver) Ping(ctx context.Context) error {
 	return err
 }
 
-// Start starts stopped containers; running ones stay as they are.
-func (d *DockerDriver) Start(ctx context.Context, containers []string) error {
-	_, err := docker.Run(ctx, append([]string{"start"}, containers...)...)
-	return err
-}
-
 // Containers lists the cluster's node containers by kind's own label.
 func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Container, error) {
 	ids, err := docker.Run(ctx, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label="+docker.KindLabel+"="+cluster)
@@ -66,16 +60,25 @@ func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Contai
 		return nil, err
 	}
 	var list []struct {
-		Name   string
-		State  struct{ Running bool }
-		Mounts []struct{ Destination string }
+		Name  string
+		State struct {
+			Running, Paused bool
+			StartedAt       time.Time
+		}
+		Mounts          []struct{ Destination string }
+		NetworkSettings struct {
+			Networks map[string]struct{ IPAddress string }
+		}
 	}
 	if err := json.Unmarshal(out, &list); err != nil {
 		return nil, fmt.Errorf("docker inspect: %w", err)
 	}
 	found := make([]Container, len(list))
 	for i, c := range list {
-		found[i] = Container{Name: strings.TrimPrefix(c.Name, "/"), Running: c.State.Running}
+		found[i] = Container{Name: strings.TrimPrefix(c.Name, "/"), Running: c.State.Running && !c.State.Paused, Started: c.State.StartedAt}
+		for _, n := range c.NetworkSettings.Networks { // a node has one
+			found[i].Address = n.IPAddress
+		}
 		for _, m := range c.Mounts {
 			found[i].Mounts = append(found[i].Mounts, m.Destination)
 		}
@@ -177,7 +180,7 @@ func (d *DockerDriver) Kubeconfig(_ context.Context, cluster string) (string, er
 	return out, explain(fmt.Sprintf("the kubeconfig of cluster %s", cluster), err)
 }
 
-// WaitReady uses the kubectl inside the control plane, so the host needs none.
+// WaitReady waits with the kubectl inside the control plane, so the host needs none.
 func (d *DockerDriver) WaitReady(ctx context.Context, cluster string, want int, limit time.Duration) error {
 	node, err := d.controlPlane(cluster)
 	if err != nil {
@@ -185,28 +188,63 @@ func (d *DockerDriver) WaitReady(ctx context.Context, cluster string, want int, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	kubectl := func(args ...string) (string, error) {
-		var out bytes.Buffer
-		cmd := node.CommandContext(ctx, "kubectl", append([]string{"--kubeconfig", adminConf}, args...)...)
-		err := cmd.SetStdout(&out).SetStderr(io.Discard).Run()
-		return out.String(), err
-	}
-	for { // kubectl wait sees only nodes that are registered, so count them after it
-		end, _ := ctx.Deadline()
-		_, err := kubectl("wait", "node", "--all", "--for=condition=Ready", fmt.Sprintf("--timeout=%ds", max(1, int(time.Until(end).Seconds()))))
+	end, _ := ctx.Deadline()
+	for { // kubectl wait sees only nodes that are registered, and what they last said
+		_, err := kubectl(ctx, node, nil, "wait", "node", "--all", "--for=condition=Ready", fmt.Sprintf("--timeout=%ds", max(1, int(time.Until(end).Seconds()))))
 		if err == nil {
-			list, err := kubectl("get", "nodes", "--output", "name")
-			if err == nil && len(strings.Fields(list)) == want {
-				return nil
-			}
+			err = d.Ready(ctx, cluster, want)
+		}
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			now, _ := docker.Run(context.WithoutCancel(ctx), "exec", node.String(), "kubectl", "--kubeconfig", adminConf, "get", "nodes")
-			return fmt.Errorf("cluster %s: %w within %s; of %d there are:\n%s", cluster, ErrNotReady, limit, want, bytes.TrimSpace(now))
+			if why := d.Ready(context.WithoutCancel(ctx), cluster, want); why != nil {
+				err = why
+			}
+			return fmt.Errorf("%w within %s", err, limit)
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// Ready asks Docker and, with the kubectl inside the control plane, the API server.
+func (d *DockerDriver) Ready(ctx context.Context, cluster string, want int) error {
+	node, err := d.controlPlane(cluster)
+	if err != nil {
+		return err
+	}
+	found, err := d.Containers(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	var why []string
+	out, err := kubectl(ctx, node, nil, "get", "nodes,leases", "--all-namespaces", "--output=json", "--request-timeout=10s")
+	if err == nil {
+		why, err = notReady(found, want, out)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("cluster %s: %w: its API server does not answer", cluster, ErrNotReady)
+	case len(why) > 0:
+		return fmt.Errorf("cluster %s: %w: %s", cluster, ErrNotReady, strings.Join(why, "; "))
+	}
+	return nil
+}
+
+// kubectl runs the kubectl of the control plane's node as the administrator.
+func kubectl(ctx context.Context, node nodes.Node, stdin io.Reader, args ...string) ([]byte, error) {
+	var out, stderr bytes.Buffer
+	cmd := node.CommandContext(ctx, "kubectl", append([]string{"--kubeconfig", adminConf}, args...)...)
+	if stdin != nil {
+		cmd.SetStdin(stdin)
+	}
+	if err := cmd.SetStdout(&out).SetStderr(&stderr).Run(); err != nil {
+		return nil, fmt.Errorf("kubectl %s: %w: %s", args[0], err, docker.Tail(stderr.Bytes(), 500))
+	}
+	return out.Bytes(), nil
 }
 
 // Finish writes the mark that Finished looks for.

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,10 @@ const (
 	ReadyTimeout = 5 * time.Minute
 	// adoptTimeout is how long the nodes of a finished cluster may take.
 	adoptTimeout = time.Minute
+	// reviveTimeout is how long the nodes may take that were stopped.
+	reviveTimeout = 3 * time.Minute
+	// probeTimeout is how long a pod of theirs may take to answer.
+	probeTimeout = time.Minute
 )
 
 // Tool is the name of the tool (`go tool kindcluster`) that Pulumi's commands run,
@@ -65,8 +70,8 @@ var (
 	ErrGone = errors.New("is gone")
 	// ErrLeft: Docker says that a cluster is deleted, and containers are there still.
 	ErrLeft = errors.New("could not be removed")
-	// ErrNotReady: nodes are missing or not Ready at the time limit.
-	ErrNotReady = errors.New("not all nodes are Ready")
+	// ErrNotReady: nodes are missing, or they or what rules them do not work.
+	ErrNotReady = errors.New("not all nodes work")
 	// ErrConfig: kind's configuration has an error.
 	ErrConfig = errors.New("the kind configuration on standard input")
 	// ErrName and ErrClaim: an Identity's field cannot be used.
@@ -102,8 +107,10 @@ func (c Identity) Validate() error {
 // Container is a node of a kind cluster, as Docker knows it.
 type Container struct {
 	Name    string
-	Running bool
-	Mounts  []string // paths inside the container
+	Running bool      // and not paused
+	Started time.Time // the last time
+	Address string    // in kind's network; empty where it does not run
+	Mounts  []string  // paths inside the container
 }
 
 // Driver is what this package asks of kind and of Docker.
@@ -116,13 +123,23 @@ type Driver interface {
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
 	Delete(ctx context.Context, cluster string) error
-	// WaitReady returns once that many nodes are there and all are Ready, or
-	// ErrNotReady.
+	// Ready asks once whether that many nodes are there, at the addresses of their
+	// containers, and they and the controllers have been at work since those were
+	// started. Its error is ErrNotReady and says who is not.
+	Ready(ctx context.Context, cluster string, nodes int) error
+	// WaitReady returns once Ready has no error, or its last one.
 	WaitReady(ctx context.Context, cluster string, nodes int, limit time.Duration) error
+	// Probe returns once a new pod on every node has answered, or ErrNotReady.
+	Probe(ctx context.Context, cluster string) error
 	// Kubeconfig returns the administrator's kubeconfig.
 	Kubeconfig(ctx context.Context, cluster string) (string, error)
-	// Start starts stopped containers; running ones stay as they are.
-	Start(ctx context.Context, containers []string) error
+	// Start starts the nodes that do not run, and Stop stops all.
+	Start(ctx context.Context, cluster string) error
+	Stop(ctx context.Context, cluster string) error
+	// ByName lets nothing on the control plane depend on its address, once it is
+	// started again or RestartKubelet is called; it tells whether something did.
+	ByName(ctx context.Context, cluster string) (changed bool, err error)
+	RestartKubelet(ctx context.Context, cluster string) error
 	// Finish marks the cluster as built to the end, and Finished asks for the mark.
 	Finish(ctx context.Context, cluster string) error
 	Finished(ctx context.Context, cluster string) bool
@@ -212,6 +229,9 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 	}
 	err = m.Driver.WaitReady(ctx, name, len(config.Nodes), ReadyTimeout)
 	if err == nil {
+		_, err = m.Driver.ByName(ctx, name)
+	}
+	if err == nil {
 		err = m.Driver.Finish(ctx, name)
 	}
 	if err != nil { // nothing half-built stays behind
@@ -230,6 +250,47 @@ func (m *Manager) adoptable(ctx context.Context, name string, found []Container,
 		}
 	}
 	return m.Driver.Finished(ctx, name) && m.Driver.WaitReady(ctx, name, nodes, adoptTimeout) == nil
+}
+
+// Revive makes a finished cluster that was stopped, or does not work, work again
+// with all that is in it. Its error is ErrNotReady where that does not help.
+func (m *Manager) Revive(ctx context.Context, name string, nodes int) error {
+	unlock, err := m.start(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	before, err := m.Driver.Containers(ctx, name)
+	if err != nil {
+		return err
+	}
+	stopped := slices.ContainsFunc(before, func(c Container) bool { return !c.Running })
+	err = m.comeBack(ctx, name, nodes)
+	if stopped || !errors.Is(err, ErrNotReady) || ctx.Err() != nil {
+		return err
+	}
+	m.say("%v; its nodes are restarted", err)
+	if err := m.Driver.Stop(ctx, name); err != nil {
+		return err
+	}
+	return m.comeBack(ctx, name, nodes)
+}
+
+func (m *Manager) comeBack(ctx context.Context, name string, nodes int) error {
+	if err := m.Driver.Start(ctx, name); err != nil {
+		return err
+	}
+	changed, err := m.Driver.ByName(ctx, name)
+	if err == nil && changed {
+		err = m.Driver.RestartKubelet(ctx, name)
+	}
+	if err == nil {
+		err = m.Driver.WaitReady(ctx, name, nodes, reviveTimeout)
+	}
+	if err == nil {
+		err = m.Driver.Probe(ctx, name)
+	}
+	return err
 }
 
 // Kubeconfig returns the kubeconfig of the stack's cluster. Its error is ErrGone
