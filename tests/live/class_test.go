@@ -116,6 +116,7 @@ type said struct {
 			Cluster      string
 			Ready, Total int
 			AppURL       string
+			Problem      string
 		}
 		Checks []struct {
 			Question, Detail string
