@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"k8sbootcamp/internal/printable"
 )
 
 // Kind tells what is wrong with a configuration.
@@ -34,7 +36,7 @@ type Problem struct {
 }
 
 func (p Problem) Error() string {
-	full := p.project + ":" + printable(p.Key)
+	full := p.project + ":" + printable.Line(p.Key, 80)
 	switch p.Kind {
 	case Clash:
 		return fmt.Sprintf("%s = %s: %s", full, p.shown(), p.Allowed)
@@ -91,13 +93,6 @@ func Problems(err error) []Problem {
 		return e.Problems
 	}
 	return nil
-}
-
-// printable quotes a key's own line breaks and colours, so that none of it gets
-// to the terminal.
-func printable(key string) string {
-	quoted := strconv.Quote(clip(key))
-	return quoted[1 : len(quoted)-1]
 }
 
 // clip keeps a hostile value from filling the terminal.

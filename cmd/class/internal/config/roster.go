@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -15,6 +14,7 @@ import (
 
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/printable"
 )
 
 // Columns of a roster beside the configuration keys.
@@ -147,7 +147,7 @@ func (r *roster) header(cells []string, line int) []string {
 		}
 	}
 	if len(unknown) > 0 {
-		r.problem(line, "allowed are "+strings.Join(known, ", "), `not configuration keys: "%s"`, printable(strings.Join(unknown, ", ")))
+		r.problem(line, "allowed are "+strings.Join(known, ", "), `not configuration keys: "%s"`, printable.Line(strings.Join(unknown, ", "), 80))
 	}
 	if !slices.Contains(cells, columnName) {
 		r.problem(line, "add it to the first line", "the header has no column %q (the stack's name)", columnName)
@@ -167,7 +167,7 @@ func (r *roster) row(header, record []string, line int) {
 		case column == columnName:
 			s.name = cell
 		case column == columnStudent:
-			s.called = printable(cell)
+			s.called = printable.Line(cell, 80)
 		case cell != "":
 			s.cells[column] = cell
 		default:
@@ -195,19 +195,4 @@ func (r *roster) row(header, record []string, line int) {
 		return
 	}
 	r.students = append(r.students, s)
-}
-
-// printable makes a cell fit for a line of a terminal: no escape sequence of it
-// gets there, and no line break.
-func printable(s string) string {
-	const most = 80
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "…"
-	}
-	if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
-		s = strconv.Quote(s)
-		s = s[1 : len(s)-1]
-	}
-	return s
 }

@@ -3,10 +3,12 @@ package stack
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/internal/printable"
 )
 
@@ -58,9 +60,23 @@ func (s *Stack) explain(what string, failures []failure, err error) error {
 			e.Cause = fmt.Sprintf("%s ended with exit code %d and no word", what, exit.ExitCode())
 		}
 	}
+	if strings.Contains(said, "incorrect passphrase") {
+		e.Cause = s.wrongPassphrase()
+	}
 	e.Cause = printable.Line(e.Cause, causeLength)
 	e.Detail = printable.Text(strings.Join(all, "\n"))
 	return e
+}
+
+// wrongPassphrase is what to do where the CLI says no more than that.
+func (s *Stack) wrongPassphrase() string {
+	file := filepath.Base(s.Project.ConfigFile(s.Name))
+	from := "the one in the environment"
+	if own := s.Project.Passphrase(); own != "" {
+		from = "that in " + own
+	}
+	return fmt.Sprintf("incorrect passphrase: secrets of stack %s, in its state or in %s, were made with another than %s; set %s to that one, or take secrets that are not yours out of %s (`pulumi config rm`)",
+		s.Name, file, from, workspace.EnvPassphrase, file)
 }
 
 // causeLength is how long a cause may be, in characters.

@@ -254,6 +254,16 @@ func TestExplain(t *testing.T) {
 	assert.Len(t, []rune(long.Error()), causeLength)
 }
 
+// The CLI's own words on a wrong passphrase have no remedy.
+func TestWrongPassphrase(t *testing.T) {
+	s := &Stack{Stack: &config.Stack{Name: "ann"}, Tools: Tools{Project: project(t)}}
+	s.cli.lastError = "error: could not create secrets manager for new stack: incorrect passphrase"
+	err := s.explain("pulumi stack init", nil, errors.New("exit status 255"))
+	for _, part := range []string{"incorrect passphrase", "stack ann", "Pulumi.ann.yaml", "PULUMI_CONFIG_PASSPHRASE", "pulumi config rm"} {
+		assert.ErrorContains(t, err, part)
+	}
+}
+
 func TestWatcherEndsWithoutEvents(t *testing.T) {
 	watch(nil).stop() // a CLI that never sent any leaves the channel open
 }
