@@ -61,7 +61,7 @@ func OnDocker(s *settings.Settings, d *docker.Info) []Misfit {
 	}
 	if d.CgroupVersion == "1" && editions.RefusesCgroupV1(s.Images.Node) {
 		found = append(found, Misfit{keyOf(s, "nodeImage", s.Images.Node), s.Images.Node,
-			"nodes of this Kubernetes do not start on cgroup v1, which this Docker has",
+			"nodes of a Kubernetes later than " + editions.LastForCgroupV1 + " do not start on cgroup v1, which this Docker has",
 			"use a nodeImage of Kubernetes " + editions.LastForCgroupV1 + " or older, or a Docker on a machine with cgroup v2"})
 	}
 	return found

@@ -32,7 +32,7 @@ func TestMisfits(t *testing.T) {
 	shared.Settings.Mode = settings.SharedStudent
 	const (
 		arch   = "the echo app's image exists for amd64 alone, and this Docker is arm64"
-		cgroup = "nodes of this Kubernetes do not start on cgroup v1, which this Docker has"
+		cgroup = "nodes of a Kubernetes later than 1.34 do not start on cgroup v1, which this Docker has"
 	)
 	for name, c := range map[string]struct {
 		architecture, cgroup string
