@@ -549,7 +549,7 @@ func TestShape(t *testing.T) {
 		another bool
 	}{
 		{"workers", base, map[string]string{"workers": "1"}, true},
-		{"node image", base, map[string]string{"nodeImage": "kindest/node:v1.34.0"}, true},
+		{"node image", base, map[string]string{"nodeImage": "kindest/node:v1.28.15"}, true},
 		{"edition", base, map[string]string{"edition": "current"}, true},
 		{"host port", base, map[string]string{"hostPort": "8088"}, true},
 		{"another host port", mapped, map[string]string{"hostPort": "8089"}, true},

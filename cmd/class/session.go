@@ -145,7 +145,11 @@ func (s *session) preflight(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range machine.Findings() {
+	found := machine.Findings()
+	if s.verb.valid {
+		found = append(found, machine.Misfits(s.stacks)...)
+	}
+	for _, f := range found {
 		if slices.Contains(s.ignore, f.Check) {
 			fmt.Fprintf(s.say, "warning: %s\n", f)
 			continue

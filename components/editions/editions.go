@@ -1,7 +1,7 @@
-// Package editions holds the sets of container images that fit together. An
-// edition is a set, since the node image's container runtime decides which
-// images run: the course's echoserver is a schema 1 image, which containerd 2.1
-// and later (kind node images since about Kubernetes 1.34) refuse.
+// Package editions holds the sets of container images that fit together, and what
+// is known of images. An edition is a set, since the node image's container
+// runtime decides which images run: the course's echoserver is a schema 1 image,
+// which the nodes of today refuse. See known.go.
 //
 // Its tests are beside it.
 package editions

@@ -7,6 +7,7 @@ package lab
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/shared"
 	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/sharedcluster"
 )
@@ -39,13 +41,19 @@ const (
 var SecretOutputs = []string{OutKubeconfig, OutStudentKubeconfig}
 
 // Program is the Pulumi program under a language host.
-func Program(ctx *pulumi.Context) error { return New(settings.EnvKeys())(ctx) }
+func Program(ctx *pulumi.Context) error { return NewOnDocker(settings.EnvKeys(), docker.Ask)(ctx) }
 
 // New returns the Pulumi program for a host that knows the full names of the
-// stack's configured keys by other means than the environment.
-func New(configKeys []string) pulumi.RunFunc {
+// stack's configured keys by other means than the environment, and that has asked
+// OnDocker itself.
+func New(configKeys []string) pulumi.RunFunc { return NewOnDocker(configKeys, nil) }
+
+// NewOnDocker is New for a host that has not: the program asks Docker, where that
+// matters to its settings.
+func NewOnDocker(configKeys []string, ask AskDocker) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
-		s, err := Configure(settings.FromContext(ctx, configKeys))
+		all := append(slices.Clone(checks), dockerFits(ctx.Context(), ask))
+		s, err := settings.Parse(settings.FromContext(ctx, configKeys), all...)
 		if err != nil {
 			return err
 		}
@@ -61,10 +69,12 @@ func New(configKeys []string) pulumi.RunFunc {
 }
 
 // Configure is settings.Parse with what only the components know: what their pods
-// take of a quota. Its error is *settings.Error.
+// take of a quota, and which images go together. Its error is *settings.Error.
 func Configure(in settings.Input) (*settings.Settings, error) {
-	return settings.Parse(in, studentFits, platformName)
+	return settings.Parse(in, checks...)
 }
+
+var checks = []settings.Check{studentFits, platformName, imagesFit}
 
 // studentFits finds a quota that the student's own pods would not fit in; they
 // would wait for ever.

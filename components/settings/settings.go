@@ -91,11 +91,13 @@ func FromContext(ctx *pulumi.Context, keys []string) Input {
 }
 
 // Check is a rule over several keys that this package does not know of. It returns
-// problems of kind Clash, with Key and Allowed set.
+// problems of kind Clash, with Key and Allowed set. The value is added here, or
+// hidden where it is secret, so Allowed has none of it.
 type Check func(*Settings) []Problem
 
 // Parse makes settings of a configuration. Its error is *Error, with everything
-// that is wrong. Checks are asked only where every value by itself is good.
+// that is wrong. Checks are asked only where every value by itself is good, and see
+// all settings, the images of the edition among them.
 func Parse(in Input, checks ...Check) (*Settings, error) {
 	s := &Settings{Stack: in.Stack}
 	var problems []Problem
@@ -134,6 +136,16 @@ func Parse(in Input, checks ...Check) (*Settings, error) {
 	}
 	found := s.clashes()
 	if len(bad) == 0 {
+		images, err := editions.Of(s.Edition)
+		if err != nil {
+			return nil, err
+		}
+		s.Images = editions.Images{
+			Node:         cmp.Or(s.Images.Node, images.Node),
+			Echo:         cmp.Or(s.Images.Echo, images.Echo),
+			Prometheus:   cmp.Or(s.Images.Prometheus, images.Prometheus),
+			NodeExporter: cmp.Or(s.Images.NodeExporter, images.NodeExporter),
+		}
 		for _, check := range checks {
 			for _, p := range check(s) {
 				found = append(found, clash{Problem: p})
@@ -148,17 +160,6 @@ func Parse(in Input, checks ...Check) (*Settings, error) {
 	}
 	if len(problems) > 0 {
 		return nil, &Error{Stack: in.Stack, Problems: problems}
-	}
-
-	images, err := editions.Of(s.Edition)
-	if err != nil {
-		return nil, err
-	}
-	s.Images = editions.Images{
-		Node:         cmp.Or(s.Images.Node, images.Node),
-		Echo:         cmp.Or(s.Images.Echo, images.Echo),
-		Prometheus:   cmp.Or(s.Images.Prometheus, images.Prometheus),
-		NodeExporter: cmp.Or(s.Images.NodeExporter, images.NodeExporter),
 	}
 	return s, nil
 }

@@ -433,6 +433,15 @@ func TestChecks(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 5, s.Workers)
 
+	_, err = settings.Parse(source{"nodeImage": "example/node:1"}.input(), func(s *settings.Settings) []settings.Problem {
+		want, err := editions.Of(editions.Course)
+		require.NoError(t, err)
+		want.Node = "example/node:1"
+		assert.Equal(t, want, s.Images, "the edition's, with those that are configured")
+		return nil
+	})
+	require.NoError(t, err)
+
 	never := func(*settings.Settings) []settings.Problem {
 		t.Error("a check was asked though a value is bad")
 		return nil

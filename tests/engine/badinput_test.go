@@ -96,6 +96,20 @@ func badCases(t *testing.T) []badCase {
 		}
 	}
 	out = append(out, badCase{"both old keys", nil, cfg{"cluster": "existing", "role": "platform"}, settings.Problem{Kind: settings.OldKey, Key: "cluster, role"}})
+	const node, echo = "kindest/node:v1.34.0", "registry.k8s.io/echoserver:1.4"
+	for _, c := range []struct {
+		cfg cfg
+		key string
+	}{
+		{cfg{"nodeImage": node}, "nodeImage"},
+		{cfg{"nodeImage": node, "edition": "current", "echoImage": echo}, "nodeImage"},
+		{cfg{"edition": "current", "echoImage": echo}, "echoImage"},
+		{cfg{"mode": "shared-student"}, "kubeContext"},
+		{cfg{"mode": "shared-student", "kubeContext": "class", "hostPort": "8080"}, "hostPort"},
+	} {
+		out = append(out, badCase{fmt.Sprintf("clash %v", c.cfg), nil, c.cfg,
+			settings.Problem{Kind: settings.Clash, Key: c.key, Value: c.cfg[c.key]}})
+	}
 	for _, stack := range []string{"a b", "a'b", `a"b`, "a\nb", "$(touch x)", "`touch x`", "a;b", "a/b", "a&b", "a|b", "*", "é", "名前", "🚀", "a\x00b", "a\\b", "", "..", strings.Repeat("s", 101), strings.Repeat("s", 300)} {
 		out = append(out, badCase{fmt.Sprintf("stack %q", clipped(stack)), &stack, nil,
 			settings.Problem{Kind: settings.StackName, Value: clipped(stack)}})

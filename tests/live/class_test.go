@@ -151,8 +151,8 @@ func (c *classroom) nodes(stack string) []livelab.Container {
 // config is a --config for a cluster of one node on this lab.
 func (c *classroom) config() []string {
 	args := []string{"--config", "workers=0"}
-	if image := os.Getenv("LAB_NODE_IMAGE"); image != "" {
-		args = append(args, "--config", "nodeImage="+image)
+	for key, value := range livelab.Keys() {
+		args = append(args, "--config", key+"="+value)
 	}
 	return args
 }

@@ -14,13 +14,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/components/editions"
 	"k8sbootcamp/internal/check"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
 // TestLab is the course from first to last, as one student has it: up, all of
 // the text's questions, the knobs in place, another shape, away. It is done on the
-// node image of the lab, and on one of the text's own Kubernetes.
+// node image of the lab, and, in the text's own edition, on one of the text's own
+// Kubernetes.
 func TestLab(t *testing.T) {
 	t.Run("Lab", func(t *testing.T) { wholeCourse(t, nil) })
 	t.Run("Kubernetes 1.24", func(t *testing.T) {
@@ -28,7 +30,7 @@ func TestLab(t *testing.T) {
 		if image == "" {
 			t.Skip("SKIPPED, NOTHING WAS PROVEN: LAB_COURSE_NODE_IMAGE names no node image of Kubernetes 1.24")
 		}
-		wholeCourse(t, map[string]string{"nodeImage": image})
+		wholeCourse(t, map[string]string{"nodeImage": image, "edition": string(editions.Course)})
 	})
 }
 

@@ -32,7 +32,7 @@ func well(labs ...Lab) *Machine {
 	}
 }
 
-func lab(stack string, nodes, port int) Lab {
+func newLab(stack string, nodes, port int) Lab {
 	return Lab{HasImage: true, Stack: &config.Stack{Name: stack, Settings: &settings.Settings{
 		Mode: settings.OwnCluster, Workers: nodes - 1, HostPort: port, Images: editions.Images{Node: "img:1"},
 	}}}
@@ -45,12 +45,12 @@ func TestFindings(t *testing.T) {
 		change func(*Machine)
 		want   []string // the check of each finding, and a fact that it names
 	}{
-		"all well": {[]Lab{lab("a", 4, 18080), lab("b", 4, 0)}, func(*Machine) {}, nil},
+		"all well": {[]Lab{newLab("a", 4, 18080), newLab("b", 4, 0)}, func(*Machine) {}, nil},
 		"no labs": {nil, func(m *Machine) {
 			m.FreeMemory, m.FreeDisk, m.Inotify, m.KindNodes = 0, 0, low, 40
 		}, nil},
 		"no Docker needed": {nil, func(m *Machine) { m.Docker = nil }, nil},
-		"everything at once": {[]Lab{lab("a", 4, 18080), lab("b", 4, 18080)}, func(m *Machine) {
+		"everything at once": {[]Lab{newLab("a", 4, 18080), newLab("b", 4, 18080)}, func(m *Machine) {
 			m.NoGo, m.Folders[0].Closed = errors.New("no"), fs.ErrPermission
 			m.Labs[0].Taken = syscall.EADDRINUSE
 			m.FreeMemory, m.FreeDisk, m.Inotify = 2*gib, 2*gib, low
@@ -58,40 +58,40 @@ func TestFindings(t *testing.T) {
 		}, []string{"go", "folder /project", "port a, b", "port 18080", "docker Podman", "docker linux/arm64", "network there", "network HTTP_PROXY", "memory", "disk", "inotify"}},
 
 		"a full folder": {nil, func(m *Machine) { m.Folders[0].Free = 50 << 20 }, []string{"disk /project has 0.0 GiB"}},
-		"no Docker: what needs none is found all the same": {[]Lab{lab("a", 4, 18080)}, func(m *Machine) {
+		"no Docker: what needs none is found all the same": {[]Lab{newLab("a", 4, 18080)}, func(m *Machine) {
 			m.Docker, m.NoDocker = nil, &docker.Error{Problem: "gone", Remedy: "start it", Err: errors.New("said")}
 			m.Labs[0].Taken = syscall.EADDRINUSE
 		}, []string{"port 18080", "docker gone: said"}},
 
-		"memory": {[]Lab{lab("a", 4, 0), lab("b", 4, 0)}, func(m *Machine) { m.FreeMemory = 4 * gib },
+		"memory": {[]Lab{newLab("a", 4, 0), newLab("b", 4, 0)}, func(m *Machine) { m.FreeMemory = 4 * gib },
 			[]string{"memory 2 new clusters of 8 nodes need about 5.0 GiB of memory; free: 4.0 GiB"}},
-		"memory that is in use already": {[]Lab{lab("a", 4, 0), lab("b", 4, 0)}, func(m *Machine) {
+		"memory that is in use already": {[]Lab{newLab("a", 4, 0), newLab("b", 4, 0)}, func(m *Machine) {
 			m.FreeMemory, m.Labs[0].There = 4*gib, true
 		}, nil},
-		"a machine of Docker's own": {[]Lab{lab("a", 1, 0)}, func(m *Machine) {
+		"a machine of Docker's own": {[]Lab{newLab("a", 1, 0)}, func(m *Machine) {
 			m.FreeMemory, m.FreeDisk, m.Inotify, m.Docker.Memory = unknown, unknown, kindcluster.InotifyLimits{}, gib
 		}, []string{"memory 1 new cluster of 1 node need about 1.5 GiB of memory; Docker has in all: 1.0 GiB"}},
 
-		"disk that is enough": {[]Lab{lab("a", 4, 0)}, func(m *Machine) { m.FreeDisk = 7 * gib }, nil},
-		"disk for an image, too": {[]Lab{lab("a", 4, 0)}, func(m *Machine) {
+		"disk that is enough": {[]Lab{newLab("a", 4, 0)}, func(m *Machine) { m.FreeDisk = 7 * gib }, nil},
+		"disk for an image, too": {[]Lab{newLab("a", 4, 0)}, func(m *Machine) {
 			m.FreeDisk, m.Labs[0].HasImage = 7*gib, false
 		}, []string{"disk 7.5 GiB of disk in /var/lib/docker; free: 7.0 GiB"}},
-		"an image that two share": {[]Lab{lab("a", 1, 0), lab("b", 1, 0)}, func(m *Machine) {
+		"an image that two share": {[]Lab{newLab("a", 1, 0), newLab("b", 1, 0)}, func(m *Machine) {
 			m.FreeDisk, m.Labs[0].HasImage, m.Labs[1].HasImage = 9*gib/2, false, false
 		}, nil},
 
-		"inotify for one cluster":   {[]Lab{lab("a", 4, 0)}, func(m *Machine) { m.Inotify = low }, nil},
-		"inotify for a second one":  {[]Lab{lab("a", 4, 0), lab("b", 1, 0)}, func(m *Machine) { m.Inotify = low }, []string{"inotify max_user_instances=128"}},
-		"inotify beside what runs":  {[]Lab{lab("a", 4, 0)}, func(m *Machine) { m.Inotify, m.KindNodes = low, 1 }, []string{"inotify 1 that run"}},
-		"a port, once for all":      {[]Lab{lab("a", 1, 1), lab("b", 1, 2), lab("c", 1, 1), lab("d", 1, 1)}, func(*Machine) {}, []string{"port a, c, d"}},
-		"a port of the lab's own":   {[]Lab{lab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By, m.Labs[0].Own = syscall.EADDRINUSE, "x", true }, nil},
-		"a port of a container":     {[]Lab{lab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By = syscall.EADDRINUSE, "web" }, []string{"port container web"}},
-		"a port of another program": {[]Lab{lab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EADDRINUSE }, []string{"port another program"}},
-		"a port for root":           {[]Lab{lab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EACCES }, []string{"port may not use it"}},
+		"inotify for one cluster":   {[]Lab{newLab("a", 4, 0)}, func(m *Machine) { m.Inotify = low }, nil},
+		"inotify for a second one":  {[]Lab{newLab("a", 4, 0), newLab("b", 1, 0)}, func(m *Machine) { m.Inotify = low }, []string{"inotify max_user_instances=128"}},
+		"inotify beside what runs":  {[]Lab{newLab("a", 4, 0)}, func(m *Machine) { m.Inotify, m.KindNodes = low, 1 }, []string{"inotify 1 that run"}},
+		"a port, once for all":      {[]Lab{newLab("a", 1, 1), newLab("b", 1, 2), newLab("c", 1, 1), newLab("d", 1, 1)}, func(*Machine) {}, []string{"port a, c, d"}},
+		"a port of the lab's own":   {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By, m.Labs[0].Own = syscall.EADDRINUSE, "x", true }, nil},
+		"a port of a container":     {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By = syscall.EADDRINUSE, "web" }, []string{"port container web"}},
+		"a port of another program": {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EADDRINUSE }, []string{"port another program"}},
+		"a port for root":           {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EACCES }, []string{"port may not use it"}},
 
-		"Docker's own platform": {[]Lab{lab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform = "linux/amd64" }, nil},
-		"by another name":       {[]Lab{lab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform, m.Docker.Architecture = "linux/arm64/v8", "aarch64" }, nil},
-		"another platform":      {[]Lab{lab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform, m.Docker.Architecture = "linux/amd64", "aarch64" }, []string{"docker linux/arm64"}},
+		"Docker's own platform": {[]Lab{newLab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform = "linux/amd64" }, nil},
+		"by another name":       {[]Lab{newLab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform, m.Docker.Architecture = "linux/arm64/v8", "aarch64" }, nil},
+		"another platform":      {[]Lab{newLab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform, m.Docker.Architecture = "linux/amd64", "aarch64" }, []string{"docker linux/arm64"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := well(c.labs...)
@@ -109,7 +109,7 @@ func TestFindings(t *testing.T) {
 }
 
 func TestInotifyRemedy(t *testing.T) {
-	m := well(lab("a", 8, 0))
+	m := well(newLab("a", 8, 0))
 	m.Inotify.Instances = 128
 	found := m.Findings()
 	require.Len(t, found, 1)
@@ -128,7 +128,7 @@ func TestParallel(t *testing.T) {
 		{100, 64, 1, 20, 1},
 		{64 * gib, 0, 1, 20, 1},
 	} {
-		m := well(lab("a", c.nodes, 0))
+		m := well(newLab("a", c.nodes, 0))
 		m.FreeMemory, m.Docker.CPUs = c.memory, c.cpus
 		assert.Equal(t, c.atOne, m.Parallel(c.students), "%+v", c)
 	}
@@ -137,9 +137,9 @@ func TestParallel(t *testing.T) {
 	assert.Equal(t, 3, m.Parallel(3))
 	m.Docker = nil
 	assert.Equal(t, 1, m.Parallel(0))
-	there := lab("a", 11, 0)
+	there := newLab("a", 11, 0)
 	there.There = true
-	m = well(there, lab("b", 1, 0))
+	m = well(there, newLab("b", 1, 0))
 	m.FreeMemory = 3 * gib
 	assert.Equal(t, 2, m.Parallel(20), "of the size that is to be made")
 }
@@ -190,7 +190,7 @@ esac
 	require.NoError(t, err)
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).Port
-	a, b, c := lab("a", 4, port), lab("b", 4, port), lab("c", 1, 0)
+	a, b, c := newLab("a", 4, port), newLab("b", 4, port), newLab("c", 1, 0)
 	c.Settings.Images.Node = "img:2"
 	shared := &config.Stack{Name: "s", Settings: &settings.Settings{Mode: settings.SharedStudent}}
 
@@ -277,7 +277,7 @@ func TestRealCapacity(t *testing.T) {
 
 // TestRealDocker asks this machine's Docker, if there is one.
 func TestRealDocker(t *testing.T) {
-	m, err := Look(context.Background(), []*config.Stack{lab("no-such-student", 1, 0).Stack}, true)
+	m, err := Look(context.Background(), []*config.Stack{newLab("no-such-student", 1, 0).Stack}, true)
 	require.NoError(t, err)
 	if m.Docker == nil {
 		t.Skip("no Docker: ", m.NoDocker)

@@ -3,8 +3,8 @@
 // runs it, and a clean-up that leaves no container.
 //
 // The lab is whatever Docker answers, with `pulumi` on PATH. Three variables
-// fit it to a machine: LAB_EDITION is the edition, LAB_NODE_IMAGE the kind node
-// image instead of the edition's, and LAB_PULUMI_HOME where plugins lie.
+// fit it to a machine: LAB_EDITION and LAB_NODE_IMAGE, of which Keys tells, and
+// LAB_PULUMI_HOME where plugins lie.
 package livelab
 
 import (
@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"k8sbootcamp/components/editions"
 	"k8sbootcamp/internal/kindcluster"
 )
 
@@ -187,16 +189,27 @@ func (l *Lab) Unowned(name string, config map[string]string) *Stack {
 	if out, err := s.Pulumi("stack", "init"); err != nil {
 		l.t.Fatalf("stack init: %v\n%s", err, out)
 	}
-	if image := os.Getenv("LAB_NODE_IMAGE"); image != "" {
-		s.Set("nodeImage", image)
-	}
-	if edition := os.Getenv("LAB_EDITION"); edition != "" {
-		s.Set("edition", edition)
-	}
-	for k, v := range config {
+	keys := Keys()
+	maps.Copy(keys, config)
+	for k, v := range keys {
 		s.Set(k, v)
 	}
 	return s
+}
+
+// Keys are the configuration that makes a stack's cluster one of this machine's:
+// the kind node image of LAB_NODE_IMAGE, and the edition of LAB_EDITION. Without the
+// latter it is the default, or, on a node image of one's own, current: the nodes of
+// today refuse the course's echo app.
+func Keys() map[string]string {
+	keys := map[string]string{}
+	if image := os.Getenv("LAB_NODE_IMAGE"); image != "" {
+		keys["nodeImage"], keys["edition"] = image, string(editions.Current)
+	}
+	if edition := os.Getenv("LAB_EDITION"); edition != "" {
+		keys["edition"] = edition
+	}
+	return keys
 }
 
 // remove kills what still runs for the lab and deletes the stack's containers.
