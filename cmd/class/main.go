@@ -1,162 +1,46 @@
-// class sets up, looks after and removes the labs of one student or of a whole
-// class; `go run ./cmd/class help` tells how.
-//
-// Each verb is a file: up.go, preview.go, status.go, check.go, destroy.go and
-// kubeconfig.go; session.go is what comes before and after every verb, print.go
-// what is printed. What a verb does to a stack is in internal/stack.
+// class starts the class tool, which is in classtool. It has `go tool` compile that
+// as Pulumi's Go language host compiles the project's program: the Kubernetes SDK
+// takes minutes, and is compiled once for both.
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
+	"os/exec"
 	"strings"
 	"syscall"
-
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
-
-	"k8sbootcamp/cmd/class/internal/preflight"
-	"k8sbootcamp/internal/printable"
+	"time"
 )
 
-// Exit codes.
-const (
-	exitOK          = 0
-	exitFailed      = 1   // something went wrong with a stack
-	exitUsage       = 2   // bad flags, configuration or roster, or a preflight finding: nothing was begun
-	exitInterrupted = 130 // as shells have it
-)
+// called is what the tool says of how it is called, in commands to copy.
+const called = "go run ./cmd/class"
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
-
-// run runs the tool and returns its exit code.
-func run(args []string, in *os.File, out, errOut io.Writer) int {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	kill, killNow := context.WithCancel(context.Background())
-	defer killNow()
-	go onSignals(cancel, killNow)
-	t := &tool{in: in, out: out, err: errOut, kill: kill}
-	root := t.root()
-	root.SetArgs(args)
-	root.SetOut(out)
-	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
-	if text := errorText(err); text != "" {
-		fmt.Fprintln(errOut, "error:", printable.Text(text))
+func main() {
+	tool, err := build()
+	if err == nil {
+		err = syscall.Exec(tool, append([]string{called}, os.Args[1:]...), os.Environ())
 	}
-	return exitCode(ctx, err)
+	fmt.Fprintln(os.Stderr, "error:", err)
+	os.Exit(1)
 }
 
-// begun is an error of a run that was under way; all others are of its usage.
-type begun struct{ error }
-
-func (e begun) Unwrap() error { return e.error }
-
-// errTold is a failure of which all has been said.
-var errTold = errors.New("")
-
-// exitCode is the one rule of exit codes.
-func exitCode(ctx context.Context, err error) int {
-	switch {
-	case ctx.Err() != nil:
-		return exitInterrupted
-	case err == nil:
-		return exitOK
-	case errors.As(err, new(begun)):
-		return exitFailed
+// build returns the path of the tool's executable, which Go keeps in its cache.
+func build() (string, error) {
+	slow := time.AfterFunc(3*time.Second, func() {
+		fmt.Fprintln(os.Stderr, "compiling the class tool and the lab (some minutes, once)")
+	})
+	defer slow.Stop()
+	cmd := exec.Command("go", "tool", "-n", "classtool")
+	cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	path := strings.TrimSpace(string(out))
+	if err == nil && path == "" {
+		err = errors.New("it has no executable")
 	}
-	return exitUsage
-}
-
-func errorText(err error) string {
-	switch {
-	case err == nil:
-		return ""
-	case errors.Is(err, context.Canceled):
-		return "interrupted"
+	if err != nil {
+		return "", fmt.Errorf("the class tool cannot be built: %w", err)
 	}
-	return err.Error()
-}
-
-// onSignals asks the running operations to stop at the first signal, and ends them
-// at the second.
-func onSignals(cancel context.CancelCauseFunc, kill func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	<-signals
-	fmt.Fprintln(os.Stderr, "\nstopping; what runs is being cancelled cleanly (once more to kill it)")
-	cancel(context.Canceled)
-	<-signals
-	fmt.Fprintln(os.Stderr, "killing what still runs; the next `up` goes on from there")
-	kill()
-	<-signals
-	os.Exit(exitInterrupted)
-}
-
-func terminal(w any) bool {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return false
-	}
-	width, height, err := term.GetSize(int(f.Fd()))
-	return err == nil && width > 0 && height > 0 // a pipe that poses as one has no size
-}
-
-// tool is one run of the tool: its streams and flags.
-type tool struct {
-	in       *os.File
-	out, err io.Writer
-	kill     context.Context // done: end everything without mercy
-
-	stack    string
-	roster   string
-	only     []string
-	parallel int
-	json     bool
-	config   []string
-	ignore   []string
-}
-
-func (t *tool) root() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "class",
-		Short: "The labs of a whole class: up, looked after, and down again",
-		Long: `class runs the lab of the Kubernetes course for one student (--stack) or for
-all of a class (--roster). It is the same project, stacks and configuration as
-plain ` + "`pulumi`" + `; use either. Docker and Go are all it needs.
-
-A roster is a file with a stack's name a line, or CSV with a header: the column
-"name", if you like "student" (what to call them), and a column for each
-configuration key that differs between students. An empty cell is the default.
-
-A value's order of precedence: roster, --config, Pulumi.<stack>.yaml, default.
-
-Exit codes: 0 all is well, 1 something failed, 2 wrong usage, configuration or
-machine (nothing was begun), 130 interrupted.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	root.CompletionOptions.DisableDefaultCmd = true
-	f := root.PersistentFlags()
-	f.StringVar(&t.stack, "stack", "dev", "the student's `NAME`: one stack")
-	f.StringVar(&t.roster, "roster", "", "`FILE` with the class: a name a line, or CSV")
-	f.StringSliceVar(&t.only, "only", nil, "only these `NAMES` of the roster, with commas")
-	f.IntVarP(&t.parallel, "parallel", "j", 0, "`N` stacks at a time (default: what memory and cores allow)")
-	f.BoolVar(&t.json, "json", false, "one JSON document on standard output, progress on standard error (class help json)")
-	root.MarkFlagsMutuallyExclusive("stack", "roster")
-	root.AddCommand(t.upCommand(), t.previewCommand(), t.statusCommand(), t.checkCommand(), t.destroyCommand(), t.kubeconfigCommand(),
-		&cobra.Command{Use: "json", Short: "The document that --json prints", Long: jsonHelp})
-	return root
-}
-
-// configFlags are those of a verb that works towards a configuration.
-func (t *tool) configFlags(c *cobra.Command) {
-	c.Flags().StringArrayVar(&t.config, "config", nil, "`KEY=VALUE` of the stack's configuration, repeatable")
-	c.Flags().StringSliceVar(&t.ignore, "ignore", nil, "go on in spite of these preflight `FINDINGS`: "+strings.Join(preflight.Ignorable, ", "))
+	return path, nil
 }

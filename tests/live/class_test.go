@@ -57,7 +57,7 @@ func newClassroom(t *testing.T, stacks ...string) *classroom {
 func classTool(t *testing.T, lab *livelab.Lab) string {
 	t.Helper()
 	tool := filepath.Join(t.TempDir(), "class")
-	build := exec.Command("go", "build", "-o", tool, "./cmd/class")
+	build := exec.Command("go", "build", "-o", tool, "./cmd/class/classtool")
 	build.Dir = lab.Root
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 // folder alone.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	project, err := os.ReadFile("../../Pulumi.yaml")
+	project, err := os.ReadFile("../../../Pulumi.yaml")
 	require.NoError(t, err)
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
@@ -57,22 +57,22 @@ func TestScripts(t *testing.T) {
 // TestReference: docs/class.md is what the commands say of themselves.
 func TestReference(t *testing.T) {
 	t.Parallel()
-	const file = "../../docs/class.md"
+	const file = "../../../docs/class.md"
 	now := []byte(reference((&tool{}).root()))
 	if *update {
 		require.NoError(t, os.WriteFile(file, now, 0o644))
 	}
 	kept, err := os.ReadFile(file)
-	require.NoError(t, err, "make it with `go test ./cmd/class -run TestReference -update`")
+	require.NoError(t, err, "make it with `go test ./cmd/class/classtool -run TestReference -update`")
 	if d := diff.Diff(file, kept, "now", now); d != nil {
-		t.Errorf("if this change is meant, `go test ./cmd/class -run TestReference -update`:\n%s", d)
+		t.Errorf("if this change is meant, `go test ./cmd/class/classtool -run TestReference -update`:\n%s", d)
 	}
 }
 
 // reference renders the commands in Markdown.
 func reference(root *cobra.Command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# The class tool\n\nGenerated from the commands themselves (`go test ./cmd/class -run TestReference -update`); `go run ./cmd/class help` prints the same.\n\n%s\n", block(root.Long))
+	fmt.Fprintf(&b, "# The class tool\n\nGenerated from the commands themselves (`go test ./cmd/class/classtool -run TestReference -update`); `go run ./cmd/class help` prints the same.\n\n%s\n", block(root.Long))
 	fmt.Fprintf(&b, "\nFlags of every verb:\n\n%s", flags(root.PersistentFlags()))
 	for _, c := range root.Commands() {
 		fmt.Fprintf(&b, "\n## %s %s\n\n%s.\n", root.Name(), c.Name(), c.Short)

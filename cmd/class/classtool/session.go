@@ -338,8 +338,8 @@ func call(verb, stack string) string {
 
 // self is how this tool was called.
 func self() string {
-	if file, err := os.Executable(); err == nil && !strings.Contains(file, "go-build") {
-		return shellescape.Quote(os.Args[0])
+	if strings.HasPrefix(os.Args[0], "go ") { // by its starter
+		return os.Args[0]
 	}
-	return "go run ./cmd/class"
+	return shellescape.Quote(os.Args[0])
 }
