@@ -32,10 +32,11 @@ const (
 	ReadyTimeout = 5 * time.Minute
 	// adoptTimeout is how long the nodes of a finished cluster may take.
 	adoptTimeout = time.Minute
-	// reviveTimeout is how long the nodes may take that were stopped.
-	reviveTimeout = 3 * time.Minute
+	// reviveTimeout is how long the nodes may take that were stopped; what comes after
+	// it costs the student's work, and laptops are slow.
+	reviveTimeout = 5 * time.Minute
 	// probeTimeout is how long a pod of theirs may take to answer.
-	probeTimeout = time.Minute
+	probeTimeout = 3 * time.Minute
 )
 
 // Tool is the name of the tool (`go tool kindcluster`) that Pulumi's commands run,

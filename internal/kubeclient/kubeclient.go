@@ -35,7 +35,8 @@ func FromBytes(kubeconfig []byte, context string) (*rest.Config, error) {
 // FromFile returns the client configuration of a context of a kubeconfig's file;
 // an empty path is kubectl's own rule ($KUBECONFIG, then ~/.kube/config). The
 // context must be named: the current one is whatever was used last. The error
-// names the contexts that there are. It does not talk to the cluster.
+// names the contexts that there are; one that does not check the cluster's
+// certificate is ErrInsecure. It does not talk to the cluster.
 func FromFile(path, context string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	where := "$KUBECONFIG or ~/.kube/config"
@@ -54,8 +55,16 @@ func FromFile(path, context string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("context %q of the kubeconfig (%s): %w", context, where, err)
 	}
+	if config.Insecure {
+		return nil, fmt.Errorf("context %q of the kubeconfig (%s): %w", context, where, ErrInsecure)
+	}
 	return config, nil
 }
+
+// ErrInsecure is a kubeconfig with which anybody in between can read the
+// administrator's token.
+var ErrInsecure = errors.New("insecure-skip-tls-verify is set: whoever is between this machine and the cluster could act as you; " +
+	"remove it and put the cluster's certificate authority into certificate-authority-data")
 
 func of(raw *clientcmdapi.Config, context string) (*rest.Config, error) {
 	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()

@@ -98,7 +98,7 @@ func restart(t *testing.T, r *rand.Rand, fault string, config ...string) {
 				return !q.OK && (strings.Contains(q.Detail, silent+"for ") || strings.Contains(q.Detail, "not Ready: "+c.cluster+"-control-plane"))
 			}, 3*time.Minute, time.Second, "`check` does not name the node")
 		}
-		c.class(0, c.up...)
+		c.comeUp()
 		c.works()
 	})
 	part("Docker restarted, and nobody calls up", func(t *testing.T) {
@@ -188,6 +188,14 @@ func (c *restarted) start(order func(names []string)) {
 
 func (c *restarted) shuffle(names []string) {
 	c.r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+}
+
+// comeUp runs `class up` as a student sees it.
+func (c *restarted) comeUp() {
+	c.t.Helper()
+	out, err := c.command(c.tool, c.up...).CombinedOutput()
+	require.NoError(c.t, err, string(out))
+	c.t.Log(string(out))
 }
 
 func (c *restarted) seen() (cluster, problem string) {

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/preflight"
 	"k8sbootcamp/internal/printable"
 )
@@ -114,6 +115,7 @@ type tool struct {
 
 	stack    string
 	roster   string
+	trusted  bool // the roster
 	only     []string
 	parallel int
 	json     bool
@@ -146,6 +148,7 @@ machine (nothing was begun), 130 interrupted.`,
 	f := root.PersistentFlags()
 	f.StringVar(&t.stack, "stack", "dev", "the student's `NAME`: one stack")
 	f.StringVar(&t.roster, "roster", "", "`FILE` with the class: a name a line, or CSV")
+	f.BoolVar(&t.trusted, "trust-roster", false, "the roster may have columns that decide what runs on this machine or where a lab goes: "+strings.Join(config.Far, ", "))
 	f.StringSliceVar(&t.only, "only", nil, "only these `NAMES` of the roster, with commas")
 	f.IntVarP(&t.parallel, "parallel", "j", 0, "`N` stacks at a time (default: what memory and cores allow)")
 	f.BoolVar(&t.json, "json", false, "one JSON document on standard output, progress on standard error (class help json)")

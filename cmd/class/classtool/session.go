@@ -113,7 +113,7 @@ func (s *session) prepare(ctx context.Context) error {
 	s.tools = stack.Tools{Project: project, Docker: kindcluster.NewDockerDriver(kindcmd.NewLogger())}
 	s.stacks, s.findings, err = config.Read(config.Request{
 		Project: project.Settings, File: project.ConfigFile,
-		Stack: s.tool.stack, Roster: s.roster, Only: s.only, Flags: s.config, MustBeRight: s.verb.valid,
+		Stack: s.tool.stack, Roster: s.roster, Trusted: s.trusted, Only: s.only, Flags: s.config, MustBeRight: s.verb.valid,
 	})
 	if err != nil {
 		return err

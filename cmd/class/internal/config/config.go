@@ -80,6 +80,7 @@ type Request struct {
 	File        func(stack string) string // path of a stack's configuration file
 	Stack       string                    // the one stack, where there is no roster
 	Roster      string                    // a file
+	Trusted     bool                      // it may have columns of Far
 	Only        []string                  // names of the roster's; none is all
 	Flags       []string                  // KEY=VALUE
 	MustBeRight bool                      // or else a wrong configuration is no problem: its lab can be removed all the same
@@ -148,7 +149,7 @@ func (r Request) students() ([]student, []Problem, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("the roster: %w", err)
 	}
-	all, problems := readRoster(b, r.Roster)
+	all, problems := readRoster(b, r.Roster, r.Trusted)
 	if len(problems) > 0 || len(r.Only) == 0 {
 		return all, problems, nil
 	}

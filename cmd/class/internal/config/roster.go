@@ -23,6 +23,11 @@ const (
 	columnStudent = "student" // what people call the student
 )
 
+// Far are the keys that decide what runs on this machine beside a lab, or which
+// cluster a lab goes to: a node is a privileged container, and a kubeconfig may name
+// programs to run. A roster often comes by mail.
+var Far = []string{"nodeImage", "kubeContext", "kubeconfigPath"}
+
 // student is one line of the roster.
 type student struct {
 	name, called string
@@ -33,9 +38,10 @@ type student struct {
 
 // readRoster reads the list of a class: a stack's name a line, or a table with a
 // header, its cells apart by commas, semicolons or tabs. Empty lines and those
-// that begin with # are skipped. All problems are reported, each with its line.
-func readRoster(b []byte, file string) ([]student, []Problem) {
-	r := &roster{file: file}
+// that begin with # are skipped. A roster that is not trusted has no columns of Far.
+// All problems are reported, each with its line.
+func readRoster(b []byte, file string, trusted bool) ([]student, []Problem) {
+	r := &roster{file: file, trusted: trusted}
 	text, damaged := decode(b)
 	if damaged > 0 {
 		r.problem(damaged, `save it as UTF-8: in Excel as "CSV UTF-8", in Numbers with the text encoding "Unicode (UTF-8)"`,
@@ -87,6 +93,7 @@ func decode(b []byte) (text string, damaged int) {
 
 type roster struct {
 	file     string
+	trusted  bool
 	students []student
 	problems []Problem
 }
@@ -148,6 +155,12 @@ func (r *roster) header(cells []string, line int) []string {
 	}
 	if len(unknown) > 0 {
 		r.problem(line, "allowed are "+strings.Join(known, ", "), `not configuration keys: "%s"`, printable.Line(strings.Join(unknown, ", "), 80))
+	}
+	for _, cell := range cells {
+		if slices.Contains(Far, cell) && !r.trusted {
+			r.problem(line, "set it with --config or in the stack's configuration file, or, if you wrote or read the roster yourself, add --trust-roster",
+				"column %q decides what runs on this machine or where a lab goes", cell)
+		}
 	}
 	if !slices.Contains(cells, columnName) {
 		r.problem(line, "add it to the first line", "the header has no column %q (the stack's name)", columnName)

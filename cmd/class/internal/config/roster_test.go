@@ -59,7 +59,7 @@ func TestReadRoster(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, problems := readRoster([]byte(c.text), c.file)
+			got, problems := readRoster([]byte(c.text), c.file, false)
 			require.Empty(t, problems)
 			assert.Equal(t, c.want, got)
 		})
@@ -99,7 +99,7 @@ func TestReadRosterBad(t *testing.T) {
 		"UTF-16 without mark":  {"class.csv", "n\x00a\x00", []string{"1 UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, problems := readRoster([]byte(c.text), c.file)
+			got, problems := readRoster([]byte(c.text), c.file, false)
 			assert.Nil(t, got)
 			require.Len(t, problems, len(c.want), problems)
 			for i, want := range c.want {
@@ -123,7 +123,7 @@ func FuzzReadRoster(f *testing.F) {
 	f.Add("\xff\xfea\x00\n\x00", "a.txt")
 	f.Fuzz(func(t *testing.T, text, file string) {
 		file = strconv.Quote(file)
-		got, problems := readRoster([]byte(text), file)
+		got, problems := readRoster([]byte(text), file, true)
 		assert.Equal(t, len(problems) == 0, len(got) > 0)
 		line := func(s string) {
 			assert.Less(t, len(s), 1500+len(file))
@@ -142,4 +142,20 @@ func FuzzReadRoster(f *testing.F) {
 			seen[strings.ToLower(s.name)] = true
 		}
 	})
+}
+
+// A roster that came by mail picks neither a cluster nor what runs on the machine.
+func TestRosterIsTrustedExplicitly(t *testing.T) {
+	for _, column := range Far {
+		text := []byte("name," + strings.ToUpper(column) + "\nann,\n")
+		students, problems := readRoster(text, "class.csv", false)
+		assert.Empty(t, students, column)
+		require.Len(t, problems, 1, column)
+		assert.Contains(t, problems[0].Problem, `class.csv:1: column "`+column+`"`)
+		assert.Contains(t, problems[0].Remedy, "--trust-roster")
+
+		students, problems = readRoster(text, "class.csv", true)
+		assert.Len(t, students, 1, column)
+		assert.Empty(t, problems, column)
+	}
 }
