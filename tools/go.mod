@@ -1,7 +1,7 @@
 // What the project runs and does not import, pinned, apart from the program's own
 // dependencies:
 //
-//	the Pulumi CLI, which cmd/class builds where it can neither find nor download it
+//	the Pulumi CLI, which cmd/class builds where it does not find it
 //	the linter: go tool -modfile=tools/go.mod staticcheck ./...
 //
 // The CLI's version is that of github.com/pulumi/pulumi/sdk/v3 in ../go.mod.

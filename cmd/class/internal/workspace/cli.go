@@ -8,11 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/sdk/v3"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 )
 
 // CLI is a Pulumi command line that is new enough for the SDK in use.
@@ -22,15 +20,15 @@ type CLI struct {
 }
 
 // FindCLI returns the CLI on PATH if it is new enough, else the one in the user's
-// cache, which it fills where it is empty: with the released CLI, or, where that
-// cannot be downloaded, with one that it builds from Go's module proxy, as
-// toolsDir, the folder of the tools' module, pins it.
+// cache, which it builds where it is missing, from the Go module that toolsDir, the
+// folder of the tools' module, pins with its checksum. It downloads no executable:
+// nothing here could tell a forged one.
 func FindCLI(ctx context.Context, toolsDir string, say func(format string, a ...any)) (*CLI, error) {
-	return find(ctx, say, download, func(ctx context.Context, root string) error { return build(ctx, toolsDir, root) })
+	return find(ctx, say, func(ctx context.Context, root string) error { return build(ctx, toolsDir, root) })
 }
 
-// find is FindCLI. download and build make bin/pulumi in a root.
-func find(ctx context.Context, say func(format string, a ...any), download, build func(ctx context.Context, root string) error) (*CLI, error) {
+// find is FindCLI. build makes bin/pulumi in a root.
+func find(ctx context.Context, say func(format string, a ...any), build func(ctx context.Context, root string) error) (*CLI, error) {
 	cli, err := probe(ctx, "pulumi")
 	switch {
 	case err == nil:
@@ -48,19 +46,16 @@ func find(ctx context.Context, say func(format string, a ...any), download, buil
 	if cli, err := probe(ctx, file); err == nil {
 		return cli, nil
 	}
-	say("installing the Pulumi CLI v%s into %s", sdk.Version, root)
-	if err := download(ctx, root); err != nil && ctx.Err() == nil {
-		reason, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
-		say("the Pulumi CLI could not be downloaded (%s); building it from its Go module instead, which takes some minutes, once", reason)
-		if err := build(ctx, root); err != nil {
-			return nil, fmt.Errorf("no Pulumi CLI: its download failed (%s) and so did its build: %w\n%s", reason, err, byHand)
-		}
+	say("building the Pulumi CLI v%s into %s: ten minutes or so, once. It is faster to stop this and to %s", sdk.Version, root, byHand)
+	err = build(ctx, root)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, fmt.Errorf("no Pulumi CLI, and it cannot be built: %w\n%s", err, byHand)
 	}
 	if cli, err = probe(ctx, file); err != nil {
-		return nil, fmt.Errorf("the Pulumi CLI that was just installed cannot be used: %w; remove it and run again", err)
+		return nil, fmt.Errorf("the Pulumi CLI that was just built cannot be used: %w; remove it and run again", err)
 	}
 	say("the Pulumi CLI v%s is ready: %s", cli.Version, cli.Path)
 	return cli, nil
@@ -86,11 +81,6 @@ func probe(ctx context.Context, name string) (*CLI, error) {
 		return nil, fmt.Errorf("%s is v%s; v%s or a later v%d is needed", path, v, sdk.Version, sdk.Version.Major)
 	}
 	return &CLI{path, v}, nil
-}
-
-func download(ctx context.Context, root string) error {
-	_, err := auto.InstallPulumiCommand(ctx, &auto.PulumiCommandOptions{Version: sdk.Version, Root: root})
-	return err
 }
 
 // build compiles the CLI as its releases are, and puts it in place once it is whole.

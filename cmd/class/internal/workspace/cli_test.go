@@ -31,25 +31,23 @@ func TestFindCLI(t *testing.T) {
 	}
 	fails := func(*testing.T, string) error { return errors.New("no route\nto host") }
 	makesNothing := func(*testing.T, string) error { return nil }
-	type way func(t *testing.T, root string) error
 
 	for name, c := range map[string]struct {
-		onPath, cached  string // versions, "" is none
-		download, build way    // nil must not be tried
-		fromPath        bool
-		version, err    string
+		onPath, cached string                                // versions, "" is none
+		build          func(t *testing.T, root string) error // nil must not be tried
+		fromPath       bool
+		version, err   string
 	}{
 		"the one on PATH":                {onPath: pinned, fromPath: true, version: pinned},
 		"a later one on PATH":            {onPath: later, fromPath: true, version: later},
-		"too old on PATH":                {onPath: "v3.1.0", download: works, version: pinned},
-		"another major on PATH":          {onPath: "v4.0.0", download: works, version: pinned},
-		"broken on PATH":                 {onPath: "what?", download: works, version: pinned},
+		"too old on PATH":                {onPath: "v3.1.0", build: works, version: pinned},
+		"another major on PATH":          {onPath: "v4.0.0", build: works, version: pinned},
+		"broken on PATH":                 {onPath: "what?", build: works, version: pinned},
 		"too old on PATH, cached":        {onPath: "v3.1.0", cached: pinned, version: pinned},
-		"none":                           {download: works, version: pinned},
-		"none on PATH, too old in cache": {cached: "v3.1.0", download: works, version: pinned},
-		"it cannot be downloaded":        {download: fails, build: works, version: pinned},
-		"nor built":                      {download: fails, build: fails, err: "install Pulumi " + pinned},
-		"what was installed is none":     {download: makesNothing, err: "not found|no such file"},
+		"none":                           {build: works, version: pinned},
+		"none on PATH, too old in cache": {cached: "v3.1.0", build: works, version: pinned},
+		"it cannot be built":             {build: fails, err: "install Pulumi " + pinned},
+		"what was built is none":         {build: makesNothing, err: "not found|no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, home := t.TempDir(), t.TempDir()
@@ -65,23 +63,16 @@ func TestFindCLI(t *testing.T) {
 			if c.cached != "" {
 				fakeCLI(t, filepath.Join(root, "bin", "pulumi"), c.cached)
 			}
-			var tried, want []string
-			try := func(name string, w way) func(context.Context, string) error {
-				if w != nil {
-					want = append(want, name)
+			built, said := false, 0
+			cli, err := find(t.Context(), func(string, ...any) { said++ }, func(_ context.Context, at string) error {
+				built = true
+				assert.Equal(t, root, at)
+				if c.build == nil {
+					return errors.New("it must not be built")
 				}
-				return func(_ context.Context, at string) error {
-					tried = append(tried, name)
-					assert.Equal(t, root, at)
-					if w == nil {
-						return errors.New("not this way")
-					}
-					return w(t, at)
-				}
-			}
-			said := 0
-			cli, err := find(t.Context(), func(string, ...any) { said++ }, try("download", c.download), try("build", c.build))
-			assert.Equal(t, want, tried)
+				return c.build(t, at)
+			})
+			assert.Equal(t, c.build != nil, built)
 			assert.Equal(t, c.fromPath || c.cached == pinned && c.onPath == "", said == 0, "what it does is said")
 			if c.err != "" {
 				require.Error(t, err)
@@ -98,15 +89,14 @@ func TestFindCLI(t *testing.T) {
 	}
 }
 
-// A run that is stopped while it downloads goes no further.
+// A run that is stopped while it builds says no more than that.
 func TestFindCLIStops(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	ctx, stop := context.WithCancel(t.Context())
 	_, err := find(ctx, func(string, ...any) {},
-		func(context.Context, string) error { stop(); return errors.New("killed") },
-		func(context.Context, string) error { t.Error("it builds"); return nil })
+		func(context.Context, string) error { stop(); return errors.New("killed") })
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
