@@ -275,7 +275,11 @@ func (d *DockerDriver) controlPlane(cluster string) (nodes.Node, error) {
 // folder has the cluster's name, so that what a killed run left, an
 // administrator's key perhaps, goes with the next one.
 func withKubeconfig(cluster string, do func(file string) error) error {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("%s.%d.kube", cluster, os.Getuid()))
+	private, err := privateDir()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(private, cluster+".kube")
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}

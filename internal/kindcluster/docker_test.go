@@ -2,7 +2,6 @@ package kindcluster
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,13 +53,15 @@ func TestExplain(t *testing.T) {
 // TestWithKubeconfig: each call has a fresh file, gone afterwards, and so is
 // what a killed run has left.
 func TestWithKubeconfig(t *testing.T) {
-	t.Parallel()
+	t.Setenv("TMPDIR", t.TempDir())
 	var seen []string
 	for _, want := range []error{nil, errBoom} {
-		left := filepath.Join(os.TempDir(), fmt.Sprintf("bootcamp-file.%d.kube", os.Getuid()))
+		private, err := privateDir()
+		require.NoError(t, err)
+		left := filepath.Join(private, "bootcamp-file.kube")
 		require.NoError(t, os.Mkdir(left, 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(left, "kubeconfig"), []byte("a killed run's key"), 0o600))
-		err := withKubeconfig("bootcamp-file", func(file string) error {
+		err = withKubeconfig("bootcamp-file", func(file string) error {
 			seen = append(seen, file)
 			_, err := os.Stat(file)
 			assert.ErrorIs(t, err, os.ErrNotExist, "the file of a killed run is lent again")

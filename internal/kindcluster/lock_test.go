@@ -1,12 +1,14 @@
 package kindcluster
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // TestLockManyAtOnce: the lock is handed on, and only one has it at a time.
@@ -48,4 +50,29 @@ func TestLockFolder(t *testing.T) {
 	_, err := lock(t.Context(), "bootcamp-x", nil)
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	assert.ErrorContains(t, err, dir)
+}
+
+// TestPrivateDir: a folder that another user could reach is not used, and none stays.
+func TestPrivateDir(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	unlock, err := lock(t.Context(), "bootcamp-x", nil)
+	require.NoError(t, err)
+	dir, err := privateDir()
+	require.NoError(t, err)
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	unlock()
+	assert.NoDirExists(t, dir)
+
+	for name, spoil := range map[string]func() error{
+		"others may write":   func() error { return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777)) },
+		"it leads elsewhere": func() error { return os.Symlink(t.TempDir(), dir) },
+		"it is a file":       func() error { return os.WriteFile(dir, nil, 0o700) },
+	} {
+		require.NoError(t, spoil(), name)
+		_, err := lock(t.Context(), "bootcamp-x", nil)
+		assert.ErrorContains(t, err, dir+" is not a folder of this user alone", name)
+		require.NoError(t, os.Remove(dir))
+	}
 }
