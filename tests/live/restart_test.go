@@ -31,6 +31,7 @@ var restartImages = []struct{ what, env, edition string }{
 // addresses Docker gives the nodes when they are started again. One image a run,
 // all of them with BOOTCAMP_FULL=1.
 func TestRestart(t *testing.T) {
+	turn(t, turnRestart)
 	var images []int
 	for i, image := range restartImages {
 		if os.Getenv(image.env) != "" {
