@@ -69,7 +69,7 @@ func TestImagesFit(t *testing.T) {
 	assert.Equal(t, []keyAndValue{{"nodeImage", "kindest/node:v1.34.0"}}, clashes(t, err), "without the program, too")
 
 	secret := Run{Config: map[string]string{"nodeImage": "hunter2/node:v1.34.0", "echoImage": oldEcho}, Secret: []string{"nodeImage", "echoImage"}}.Record()
-	assert.Equal(t, []keyAndValue{{"nodeImage", "[secret]"}}, clashes(t, secret.Err))
+	require.Equal(t, []keyAndValue{{"nodeImage", "[secret]"}}, clashes(t, secret.Err))
 	assert.NotContains(t, secret.Err.Error(), "hunter2")
 	assert.NotContains(t, secret.Err.Error(), oldEcho)
 }
