@@ -43,6 +43,7 @@ const (
 
 const (
 	patience     = 90 * time.Second
+	hurry        = 10 * time.Second // where nodes are not at work
 	pollInterval = time.Second
 )
 
@@ -120,6 +121,9 @@ func Run(ctx context.Context, o Options) []Result {
 		r := Result{Question: q.text, OK: err == nil, Detail: detail, Took: time.Since(start)}
 		if err != nil {
 			r.Detail = printable.Text(kubeclient.Explain(err).Error())
+			if q.text == Nodes { // nothing gets better by waiting
+				c.Patience = min(c.Patience, hurry)
+			}
 		}
 		out = append(out, r)
 	}
@@ -165,21 +169,44 @@ func (c *checker) nodes(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d of %d", len(list.Items), len(list.Items)), nil
 }
 
-// silence is how old a lease may be; Kubernetes itself waits as long before it calls
-// a node NotReady.
-const silence = 40 * time.Second
+// How old a lease may be: fresh is one that was renewed in time, and after silence its
+// holder is not at work. Kubernetes itself waits as long before it calls a node
+// NotReady.
+const (
+	fresh   = 12 * time.Second
+	silence = 40 * time.Second
+)
 
 // silent is an error that names the nodes, and the scheduler and the controller
-// manager, that do not renew their leases.
+// manager, that do not renew their leases. One that is neither fresh nor old tells
+// nothing yet, so it waits for what becomes of it.
 func (c *checker) silent(ctx context.Context) error {
-	var all []string
-	for _, namespace := range []string{corev1.NamespaceNodeLease, metav1.NamespaceSystem} {
-		list, err := c.client.CoordinationV1().Leases(namespace).List(ctx, metav1.ListOptions{})
-		if apierrors.IsForbidden(err) { // a student on a shared cluster
+	for {
+		oldest, names, err := c.leases(ctx)
+		switch {
+		case apierrors.IsForbidden(err): // a student on a shared cluster
+			return nil
+		case err != nil:
+			return err
+		case len(names) > 0:
+			return fmt.Errorf("%s; `class up` repairs that", strings.Join(names, ", "))
+		case oldest <= fresh:
 			return nil
 		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// leases tells the age of the oldest lease, and whose are older than silence.
+func (c *checker) leases(ctx context.Context) (oldest time.Duration, silent []string, err error) {
+	for _, namespace := range []string{corev1.NamespaceNodeLease, metav1.NamespaceSystem} {
+		list, err := c.client.CoordinationV1().Leases(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return err
+			return 0, nil, err
 		}
 		now := c.clock.now()
 		for _, l := range list.Items {
@@ -187,15 +214,14 @@ func (c *checker) silent(ctx context.Context) error {
 			if l.Spec.RenewTime == nil || namespace == metav1.NamespaceSystem && !rules {
 				continue
 			}
-			if age := now.Sub(l.Spec.RenewTime.Time); age > silence {
-				all = append(all, fmt.Sprintf("%s has not been heard of for %s", l.Name, age.Round(time.Second)))
+			age := now.Sub(l.Spec.RenewTime.Time)
+			oldest = max(oldest, age)
+			if age > silence {
+				silent = append(silent, fmt.Sprintf("%s has not been heard of for %s", l.Name, age.Round(time.Second)))
 			}
 		}
 	}
-	if len(all) > 0 {
-		return fmt.Errorf("%s; `class up` repairs that", strings.Join(all, ", "))
-	}
-	return nil
+	return oldest, silent, nil
 }
 
 // clock is the cluster's, which may not be this machine's: Docker Desktop's stands

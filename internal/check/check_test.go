@@ -124,8 +124,13 @@ func TestFaults(t *testing.T) {
 		}, []string{Nodes}},
 		"no scheduler": {func(t *testing.T, s *fake.APIServer) { s.Put(t, lease("kube-system", "kube-scheduler", time.Minute)) }, []string{Nodes}},
 		"a lease that is not asked for": {func(t *testing.T, s *fake.APIServer) {
-			s.Put(t, lease("kube-node-lease", "a", 30*time.Second), lease("kube-system", "somebody", time.Hour))
+			s.Put(t, lease("kube-node-lease", "a", 10*time.Second), lease("kube-system", "somebody", time.Hour))
 		}, nil},
+		"a node is late, and renews": {func(t *testing.T, s *fake.APIServer) {
+			s.Put(t, lease("kube-node-lease", "a", 20*time.Second))
+			time.AfterFunc(time.Second, func() { s.Put(t, lease("kube-node-lease", "a", 0)) })
+		}, nil},
+		"a node is late, and does not": {func(t *testing.T, s *fake.APIServer) { s.Put(t, lease("kube-node-lease", "a", 38*time.Second)) }, []string{Nodes}},
 		"leases are hidden": {func(t *testing.T, s *fake.APIServer) {
 			s.Put(t, lease("kube-node-lease", "a", time.Hour))
 			s.Fail("GET /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", http.StatusForbidden)
