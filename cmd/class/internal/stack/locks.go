@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/process"
 )
 
@@ -26,16 +27,40 @@ type Lock struct {
 type Held struct {
 	Stack string
 	Lock  Lock
+	// Network is the file system of the state, where other machines may reach it: one
+	// of them may have this one's name.
+	Network string
 }
 
 func (e *Held) Error() string {
-	return fmt.Sprintf("stack %s is locked by process %d of %s on host %s since %s; wait for it to end, or, if it is gone, run `pulumi cancel --stack %s`",
+	text := fmt.Sprintf("stack %s is locked by process %d of %s on host %s since %s; wait for it to end, or, if it is gone, run `pulumi cancel --stack %s`",
 		e.Stack, e.Lock.PID, e.Lock.User, e.Lock.Host, e.Lock.Timestamp.Local().Format(time.DateTime), e.Stack)
+	if e.Network != "" {
+		text += fmt.Sprintf(" (the state lies on a network, %s, so this tool cannot tell)", e.Network)
+	}
+	return text
+}
+
+// networks are file systems that several machines may have, as gopsutil names them.
+var networks = []string{"nfs", "cifs", "smb", "smb2", "smbfs", "afs", "afpfs", "webdav", "fuse", "ceph", "lustre", "gpfs"}
+
+// network is the name of a folder's file system, where that is one of networks.
+func network(dir string) string {
+	for ; ; dir = filepath.Dir(dir) {
+		if u, err := disk.Usage(dir); err == nil {
+			if slices.Contains(networks, u.Fstype) {
+				return u.Fstype
+			}
+			return ""
+		} else if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
 }
 
 // Unlock removes the stack's locks whose process is gone from this host, and
-// returns them. A lock of a living process, or of another host, is *Held. Where
-// the state is no folder there is nothing to do.
+// returns them. A lock of a living process, of another host, or on a network's file
+// system is *Held. Where the state is no folder there is nothing to do.
 func (s *Stack) Unlock() ([]Lock, error) {
 	if s.Project.State == "" {
 		return nil, nil
@@ -44,10 +69,11 @@ func (s *Stack) Unlock() ([]Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("this host's name: %w", err)
 	}
-	return clearLocks(s.Project.State.LockFolder(s.Name), s.Name, host, alive)
+	dir := s.Project.State.LockFolder(s.Name)
+	return clearLocks(dir, s.Name, host, network(dir), alive)
 }
 
-func clearLocks(dir, stack, host string, alive func(Lock) bool) ([]Lock, error) {
+func clearLocks(dir, stack, host, network string, alive func(Lock) bool) ([]Lock, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -72,8 +98,8 @@ func clearLocks(dir, stack, host string, alive func(Lock) bool) ([]Lock, error) 
 		if err := json.Unmarshal(b, &l); err != nil {
 			return cleared, fmt.Errorf("the lock %s of stack %s cannot be read: %w; if no other run is at work on the stack, remove it with `pulumi cancel --stack %s`", file, stack, err, stack)
 		}
-		if l.Host != host || alive(l) {
-			return cleared, &Held{stack, l}
+		if l.Host != host || network != "" || alive(l) {
+			return cleared, &Held{stack, l, network}
 		}
 		for _, f := range []string{file, file + ".attrs"} {
 			if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -138,17 +138,19 @@ func TestClearLocks(t *testing.T) {
 	isAlive := func(l Lock) bool { return l.PID == 1 }
 	for name, c := range map[string]struct {
 		lock    Lock
+		network string
 		cleared bool
 	}{
-		"its process is gone":       {Lock{PID: 7, Host: "here"}, true},
-		"its process lives":         {Lock{PID: 1, Host: "here", User: "u"}, false},
-		"it is of another host":     {Lock{PID: 7, Host: "there"}, false},
-		"of another host, same pid": {Lock{PID: 1, Host: "there"}, false},
+		"its process is gone":       {Lock{PID: 7, Host: "here"}, "", true},
+		"its process lives":         {Lock{PID: 1, Host: "here", User: "u"}, "", false},
+		"it is of another host":     {Lock{PID: 7, Host: "there"}, "", false},
+		"of another host, same pid": {Lock{PID: 1, Host: "there"}, "", false},
+		"here may be elsewhere":     {Lock{PID: 7, Host: "here"}, "nfs", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "x")
 			file := writeLock(t, dir, c.lock)
-			cleared, err := clearLocks(dir, "x", "here", isAlive)
+			cleared, err := clearLocks(dir, "x", "here", c.network, isAlive)
 			if c.cleared {
 				require.NoError(t, err)
 				require.Len(t, cleared, 1)
@@ -161,6 +163,7 @@ func TestClearLocks(t *testing.T) {
 			require.ErrorAs(t, err, &held)
 			assert.ErrorContains(t, err, fmt.Sprintf("process %d", c.lock.PID))
 			assert.ErrorContains(t, err, "host "+c.lock.Host)
+			assert.Contains(t, err.Error(), c.network)
 			assert.FileExists(t, file)
 		})
 	}
@@ -168,14 +171,18 @@ func TestClearLocks(t *testing.T) {
 
 func TestClearLocksNoneAndBroken(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "x")
-	cleared, err := clearLocks(dir, "x", "here", nil)
+	cleared, err := clearLocks(dir, "x", "here", "", nil)
 	require.NoError(t, err)
 	assert.Empty(t, cleared)
 
 	require.NoError(t, os.MkdirAll(dir, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.json"), []byte("{"), 0o600))
-	_, err = clearLocks(dir, "x", "here", nil)
+	_, err = clearLocks(dir, "x", "here", "", nil)
 	assert.ErrorContains(t, err, "pulumi cancel --stack x")
+}
+
+func TestNetwork(t *testing.T) {
+	assert.Empty(t, network(filepath.Join(t.TempDir(), "not", "there")), "this machine's own disk")
 }
 
 func TestAlive(t *testing.T) {
