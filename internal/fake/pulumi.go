@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/blang/semver"
+	"github.com/pulumi/pulumi/sdk/v3"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // Pulumi is the CLI with a backend that has one stack. The program is not run: an
@@ -42,8 +45,8 @@ type Pulumi struct {
 
 var _ auto.PulumiCommand = (*Pulumi)(nil)
 
-// Version is the last of which the SDK reads events from a file.
-func (p *Pulumi) Version() semver.Version { return semver.MustParse("3.205.0") }
+// Version is the SDK's own.
+func (p *Pulumi) Version() semver.Version { return sdk.Version }
 
 // Run does one command.
 func (p *Pulumi) Run(_ context.Context, dir string, stdin io.Reader, _, _ []io.Writer, _ []string, args ...string) (string, string, int, error) {
@@ -113,7 +116,7 @@ func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
 		// The SDK waits for these two.
 		events = append(events, apitype.EngineEvent{SummaryEvent: &apitype.SummaryEvent{ResourceChanges: map[apitype.OpType]int{}}},
 			apitype.EngineEvent{CancelEvent: &apitype.CancelEvent{}})
-		if err := writeEvents(args, events); err != nil {
+		if err := sendEvents(args, events); err != nil {
 			return "", err.Error()
 		}
 		return "", failure
@@ -130,21 +133,28 @@ func (p *Pulumi) deployment() json.RawMessage {
 	return p.Deployment
 }
 
-// writeEvents writes them to where the command was told to log.
-func writeEvents(args []string, events []apitype.EngineEvent) error {
+// sendEvents sends them to the SDK's server, as the command was told to.
+func sendEvents(args []string, events []apitype.EngineEvent) error {
 	at := slices.Index(args, "--event-log")
 	if at < 0 || at+1 == len(args) {
 		return nil
 	}
-	f, err := os.OpenFile(args[at+1], os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	conn, err := grpc.NewClient(strings.TrimPrefix(args[at+1], "tcp://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
 	}
-	enc := json.NewEncoder(f)
-	for _, e := range events {
-		err = errors.Join(err, enc.Encode(e))
+	defer conn.Close()
+	stream, err := pulumirpc.NewEventsClient(conn).StreamEvents(context.Background())
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, f.Close())
+	for _, e := range events {
+		if err := stream.Send(&pulumirpc.EventRequest{Event: encode(e)}); err != nil {
+			return err
+		}
+	}
+	_, err = stream.CloseAndRecv()
+	return err
 }
 
 func encode(v any) string {

@@ -60,8 +60,11 @@ func Run(m *testing.M, whole func() bool) int {
 	return code
 }
 
-// Test notes a test as one run of a fault; defer it.
+// Test notes a test as one run of a fault, unless it was skipped; defer it.
 func Test(t testing.TB, name string, begin time.Time) {
+	if t.Skipped() {
+		return
+	}
 	if t.Failed() {
 		Record(name, time.Since(begin), t.Name())
 		return
