@@ -27,8 +27,8 @@ func main() {
 
 // build returns the path of the tool's executable, which Go keeps in its cache.
 func build() (string, error) {
-	slow := time.AfterFunc(3*time.Second, func() {
-		fmt.Fprintln(os.Stderr, "compiling the class tool and the lab (some minutes, once)")
+	slow := time.AfterFunc(10*time.Second, func() { // to see that nothing has changed takes seconds
+		fmt.Fprintln(os.Stderr, "compiling the class tool and the lab (some minutes, the first time)")
 	})
 	defer slow.Stop()
 	cmd := exec.Command("go", "tool", "-n", "classtool")
