@@ -164,7 +164,6 @@ func probeOf(deployment []byte) ([]byte, error) {
 	p.Spec.Template.Metadata.Labels = labels
 	p.Spec.Template.Spec["tolerations"] = json.RawMessage(`[{"operator":"Exists"}]`)
 	p.Spec.Template.Spec["terminationGracePeriodSeconds"] = json.RawMessage(`0`)
-	delete(p.Spec.Template.Spec, "affinity")
 	return json.Marshal(p)
 }
 

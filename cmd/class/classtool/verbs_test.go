@@ -288,11 +288,18 @@ func TestUpTellsWhyPodsAreNotReady(t *testing.T) {
 	api := fake.NewAPIServer(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"bootcamp-1","namespace":"default","labels":{"app":"bootcamp"}},
 		"status":{"containerStatuses":[{"name":"bootcamp-app","image":"registry.invalid/nope:1","ready":false,
 		"state":{"waiting":{"reason":"ErrImagePull","message":"rpc error: dial tcp: lookup registry.invalid: no such host"}}}]}}`)
+	api.Put(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"exporter-1","labels":{"app":"node-exporter"}}}`)
 	w.node(claim).Kubeconfig = api.Kubeconfig("kind-bootcamp-x")
 	w.pulumi.Do = map[string]func(*fake.Pulumi) ([]apitype.EngineEvent, string){"up": func(*fake.Pulumi) ([]apitype.EngineEvent, string) {
-		return []apitype.EngineEvent{{DiagnosticEvent: &apitype.DiagnosticEvent{Severity: "error",
-			URN:     "urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp",
-			Message: "1 error occurred:\n\t* 'bootcamp' timed out waiting to be Ready"}}}, "error: update failed"
+		failed := func(urn, name string) apitype.EngineEvent {
+			return apitype.EngineEvent{DiagnosticEvent: &apitype.DiagnosticEvent{Severity: "error", URN: urn,
+				Message: "1 error occurred:\n\t* '" + name + "' timed out waiting to be Ready"}}
+		}
+		// What is merely slow has failed before it.
+		return []apitype.EngineEvent{
+			failed("urn:pulumi:x::bootcamp::bootcamp:monitoring:Monitoring$kubernetes:apps/v1:DaemonSet::node-exporter", "node-exporter"),
+			failed("urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp", "bootcamp"),
+		}, "error: update failed"
 	}}
 	err := w.up()
 	require.Error(t, err)

@@ -16,9 +16,9 @@ import (
 type Error struct {
 	Cause  string // the first thing that went wrong
 	Detail string // all that was said, some lines
-	// Workload is the name of the Deployment or DaemonSet whose pods did not become
-	// ready, where that is what failed.
-	Workload string
+	// Workloads are the names of the Deployments and DaemonSets whose pods did not
+	// become ready, where that is what failed.
+	Workloads []string
 
 	err error
 }
@@ -38,9 +38,8 @@ func (s *Stack) explain(what string, failures []failure, err error) error {
 		line, whole := cause(f.message), f.message
 		if f.resource != "" {
 			line, whole = progress.Short(f.resource)+": "+line, progress.Short(f.resource)+": "+whole
-			switch kind := progress.ShortType(string(f.resource.Type())); {
-			case e.Workload == "" && (kind == "Deployment" || kind == "DaemonSet"):
-				e.Workload = f.resource.Name()
+			if kind := progress.ShortType(string(f.resource.Type())); kind == "Deployment" || kind == "DaemonSet" {
+				e.Workloads = append(e.Workloads, f.resource.Name())
 			}
 		}
 		if e.Cause == "" {

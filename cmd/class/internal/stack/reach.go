@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"k8s.io/client-go/rest"
 
@@ -31,21 +32,29 @@ func (s *Stack) Context() string {
 	return kindcluster.Name(s.Name)
 }
 
-// WithTrouble asks the cluster why a workload's pods did not become ready, where
-// that is what failed: the plugin's own words bury the reason. Where the cluster
-// has nothing to say of it, the error stays as it is.
+// WithTrouble asks the cluster why workloads' pods did not become ready, where that
+// is what failed: the plugin's own words bury the reason. An image's trouble comes
+// before others, which time may mend. Where the cluster has nothing to say of it, the
+// error stays as it is.
 func (s *Stack) WithTrouble(ctx context.Context, err error) error {
 	var e *Error
-	if ctx.Err() != nil || !errors.As(err, &e) || e.Workload == "" {
+	if ctx.Err() != nil || !errors.As(err, &e) || len(e.Workloads) == 0 {
 		return err
 	}
 	config, namespace, reachErr := s.reachNow(ctx)
 	if reachErr != nil {
 		return err
 	}
-	found, askErr := check.Troubles(ctx, config, namespace, e.Workload)
-	if askErr == nil && len(found) > 0 {
-		e.Cause = found[0].String()
+	var all []check.Trouble
+	for _, w := range e.Workloads {
+		found, err := check.Troubles(ctx, config, namespace, w)
+		if err != nil {
+			break // it only would have said it better
+		}
+		all = append(all, found...)
+	}
+	if len(all) > 0 {
+		e.Cause = all[max(0, slices.IndexFunc(all, func(t check.Trouble) bool { return t.Image != "" }))].String()
 	}
 	return err
 }

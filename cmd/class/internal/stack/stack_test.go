@@ -252,7 +252,7 @@ func TestExplain(t *testing.T) {
 	assert.EqualError(t, err, `Deployment bootcamp: no \x1b[31mimage`)
 	var e *Error
 	require.ErrorAs(t, err, &e)
-	assert.Equal(t, "bootcamp", e.Workload)
+	assert.Equal(t, []string{"bootcamp"}, e.Workloads)
 	assert.Contains(t, e.Detail, "1 error occurred")
 	assert.NotContains(t, e.Detail, "\x1b", "no escape sequence of a server's reaches the terminal")
 
