@@ -399,10 +399,14 @@ func TestFaultInotify(t *testing.T) {
 	checkLost(t, fault, begin, append(lost, gone(l, s)...))
 }
 
-func docker(t *testing.T, args ...string) {
+// docker runs the docker command, which must end well, and returns what it said.
+func docker(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
 	require.NoError(t, err, "docker %v: %s", args, out)
+	return strings.TrimSpace(string(out))
 }
 
 // restartDocker ends the engine as a reboot does and starts it again in the same

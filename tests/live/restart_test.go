@@ -2,7 +2,6 @@ package live
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/tests/internal/results"
+	"k8sbootcamp/tests/live/internal/livelab"
 )
 
 // restartImages are node images that take a change of their addresses in different
@@ -123,7 +123,7 @@ type restarted struct {
 }
 
 func newRestarted(t *testing.T, r *rand.Rand, config ...string) *restarted {
-	name := "again-" + fmt.Sprintf("%04x", r.Uint32N(1<<16))
+	name := livelab.Unique("again")
 	c := &restarted{classroom: newClassroom(t, name), r: r, name: name, cluster: kindcluster.Name(name), up: []string{"up", "--stack", name}}
 	for _, set := range append(config, "workers=3") {
 		c.up = append(c.up, "--config", set)
@@ -148,18 +148,11 @@ func (c *restarted) ids() (ids []string) {
 	return ids
 }
 
-func (c *restarted) docker(args ...string) string {
-	c.t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
-	require.NoError(c.t, err, "docker %v: %s", args, out)
-	return strings.TrimSpace(string(out))
-}
-
 // addresses are those of the nodes, by name.
 func (c *restarted) addresses() map[string]string {
 	all := map[string]string{}
 	for _, n := range c.names() {
-		all[n] = c.docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", n)
+		all[n] = docker(c.t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", n)
 	}
 	return all
 }
@@ -167,7 +160,7 @@ func (c *restarted) addresses() map[string]string {
 func (c *restarted) stop() {
 	c.t.Helper()
 	c.had = c.addresses()
-	c.docker(append([]string{"stop", "--time", "5"}, c.names()...)...)
+	docker(c.t, append([]string{"stop", "--time", "5"}, c.names()...)...)
 }
 
 // start starts the stopped nodes in another order than that of their addresses:
@@ -182,7 +175,7 @@ func (c *restarted) start(order func(names []string)) {
 	for slices.Index(names, control) == slices.Index(first, control) {
 		order(names)
 	}
-	c.docker(append([]string{"start"}, names...)...)
+	docker(c.t, append([]string{"start"}, names...)...)
 	require.NotEqual(c.t, c.had[control], c.addresses()[control], "the control plane's address has not changed")
 }
 
@@ -253,6 +246,6 @@ func (c *restarted) check() said {
 func (c *restarted) byAddress() {
 	c.t.Helper()
 	node := c.cluster + "-control-plane"
-	c.docker("exec", node, "sed", "-i", "s#server: https://"+node+":6443#server: https://"+c.addresses()[node]+":6443#",
+	docker(c.t, "exec", node, "sed", "-i", "s#server: https://"+node+":6443#server: https://"+c.addresses()[node]+":6443#",
 		"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/controller-manager.conf", "/etc/kubernetes/scheduler.conf")
 }

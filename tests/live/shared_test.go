@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -200,9 +199,9 @@ func TestSharedCluster(t *testing.T) {
 
 	t.Run("Outage", func(t *testing.T) {
 		node := on.name + "-control-plane"
-		runDocker(t, "stop", node)
+		docker(t, "stop", node)
 		out, err := alice.Destroy()
-		runDocker(t, "start", node)
+		docker(t, "start", node)
 		require.Error(t, err, "a destroy succeeded while the cluster did not answer:\n"+out)
 		require.Eventually(t, func() bool {
 			_, err := on.client.CoreV1().Namespaces().Get(ctx, "bootcamp-alice", metav1.GetOptions{})
@@ -421,12 +420,4 @@ func podSecurity(t *testing.T, on *classCluster, alice *livelab.Stack) {
 
 	_, err = client.CoreV1().Nodes().Get(context.Background(), on.name+"-control-plane", metav1.GetOptions{})
 	assert.NoError(t, err)
-}
-
-func runDocker(t *testing.T, args ...string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
-	require.NoError(t, err, string(out))
 }

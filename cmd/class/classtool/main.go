@@ -1,5 +1,5 @@
-// classtool is the class tool: it sets up, looks after and removes the labs of one student or of a whole
-// class; `go run ./cmd/class help` tells how.
+// classtool is the class tool: it sets up, looks after and removes the labs of one
+// student or of a whole class; `go run ./cmd/class help` tells how.
 //
 // Each verb is a file: up.go, preview.go, status.go, check.go, destroy.go and
 // kubeconfig.go; session.go is what comes before and after every verb, print.go
