@@ -1,10 +1,12 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +22,7 @@ type Trouble struct {
 	Image  string // where the image is the trouble
 	Why    string // in words
 	Remedy string // what to do about it
+	Slow   bool   // waiting may be all that it takes
 }
 
 // troubleLength is how long a trouble may be, in characters: a line of a terminal
@@ -39,8 +42,8 @@ func (t Trouble) String() string {
 }
 
 // Troubles asks the cluster what keeps pods from being ready, the pods of an app
-// (their label) or, where it is empty, all of the namespace. An image's trouble
-// comes first, for others follow from it.
+// (their label) or, where it is empty, all of the namespace. What waiting does not mend
+// comes first, and of that an image's trouble, for others follow from it.
 func Troubles(ctx context.Context, config *rest.Config, namespace, app string) ([]Trouble, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -79,10 +82,22 @@ func troubles(ctx context.Context, client kubernetes.Interface, namespace, app s
 			}
 		}
 	}
-	slices.SortStableFunc(found, func(a, b Trouble) int {
-		return strings.Compare(b.Image, a.Image)
-	})
+	slices.SortStableFunc(found, Worse)
 	return found, nil
+}
+
+// Worse compares troubles, the worst first.
+func Worse(a, b Trouble) int {
+	rank := func(t Trouble) int {
+		switch {
+		case t.Slow:
+			return 2
+		case t.Image == "":
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(rank(a)-rank(b), strings.Compare(b.Image, a.Image))
 }
 
 func podTrouble(ctx context.Context, client kubernetes.Interface, p *corev1.Pod) Trouble {
@@ -132,7 +147,10 @@ func podTrouble(ctx context.Context, client kubernetes.Interface, p *corev1.Pod)
 			return t
 		}
 	}
-	t.Why, t.Remedy = "its containers are being started", "on a slow network raise rolloutTimeout"
+	t.Why, t.Remedy, t.Slow = "its containers are being started", "on a slow network raise rolloutTimeout", true
+	if image := pulled(ctx, client, p); image != "" {
+		t.Image, t.Why = image, "it is still being pulled"
+	}
 	return t
 }
 
@@ -142,16 +160,41 @@ var imageReasons = map[string]bool{
 
 // lastPull is what the kubelet said of its last failed pull for a pod.
 func lastPull(ctx context.Context, client kubernetes.Interface, p *corev1.Pod) string {
-	events, err := client.CoreV1().Events(p.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + p.Name})
-	if err != nil {
-		return "" // it only would have said it better
-	}
-	for _, e := range slices.Backward(events.Items) {
+	for _, e := range slices.Backward(eventsOf(ctx, client, p)) {
 		if e.Type == corev1.EventTypeWarning && strings.Contains(e.Message, "ailed to pull image") {
 			return e.Message
 		}
 	}
 	return ""
+}
+
+// pulled is the image that the kubelet is pulling for a pod, if any.
+func pulled(ctx context.Context, client kubernetes.Interface, p *corev1.Pod) string {
+	events := eventsOf(ctx, client, p)
+	if len(events) == 0 || events[len(events)-1].Reason != "Pulling" {
+		return ""
+	}
+	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+		if strings.Contains(events[len(events)-1].Message, `"`+c.Image+`"`) {
+			return c.Image
+		}
+	}
+	return ""
+}
+
+// eventsOf are a pod's, the latest last; none where they cannot be had, for they
+// only would have said it better.
+func eventsOf(ctx context.Context, client kubernetes.Interface, p *corev1.Pod) []corev1.Event {
+	events, err := client.CoreV1().Events(p.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + p.Name})
+	if err != nil {
+		return nil
+	}
+	slices.SortStableFunc(events.Items, func(a, b corev1.Event) int { return lastSeen(a).Compare(lastSeen(b)) })
+	return events.Items
+}
+
+func lastSeen(e corev1.Event) time.Time {
+	return slices.MaxFunc([]time.Time{e.FirstTimestamp.Time, e.LastTimestamp.Time, e.EventTime.Time}, time.Time.Compare)
 }
 
 // imageCauses are why an image cannot be pulled or run, by what containerd and the

@@ -53,6 +53,12 @@ func TestTroubles(t *testing.T) {
 			waits(`"state":{"waiting":{"reason":"ImagePullBackOff","message":"Back-off pulling image"}}`),
 			`{"apiVersion":"v1","kind":"Event","metadata":{"namespace":"default","name":"e"},"involvedObject":{"name":"bootcamp-1"},"type":"Warning","message":"Failed to pull image: no such host"}`,
 		}, image, "no such host"},
+		"a slow pull": {[]string{
+			`{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"bootcamp-1","labels":{"app":"bootcamp"}},"spec":{"containers":[{"name":"a","image":"registry.example/echo:1"}]},
+				"status":{"containerStatuses":[{"name":"a","image":"registry.example/echo:1","ready":false,"state":{"waiting":{"reason":"ContainerCreating"}}}]}}`,
+			`{"apiVersion":"v1","kind":"Event","metadata":{"namespace":"default","name":"f"},"involvedObject":{"name":"bootcamp-1"},"type":"Normal","reason":"Pulling","message":"Pulling image \"registry.example/echo:1\"","lastTimestamp":"2026-11-25T10:00:01Z"}`,
+			`{"apiVersion":"v1","kind":"Event","metadata":{"namespace":"default","name":"e"},"involvedObject":{"name":"bootcamp-1"},"type":"Normal","reason":"Scheduled","message":"","eventTime":"2026-11-25T10:00:00.000000Z"}`,
+		}, image, "still being pulled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

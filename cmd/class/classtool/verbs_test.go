@@ -290,22 +290,24 @@ func TestUpTellsWhyPodsAreNotReady(t *testing.T) {
 		"state":{"waiting":{"reason":"ErrImagePull","message":"rpc error: dial tcp: lookup registry.invalid: no such host"}}}]}}`)
 	api.Put(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"exporter-1","labels":{"app":"node-exporter"}}}`)
 	w.node(claim).Kubeconfig = api.Kubeconfig("kind-bootcamp-x")
-	w.pulumi.Do = map[string]func(*fake.Pulumi) ([]apitype.EngineEvent, string){"up": func(*fake.Pulumi) ([]apitype.EngineEvent, string) {
-		failed := func(urn, name string) apitype.EngineEvent {
-			return apitype.EngineEvent{DiagnosticEvent: &apitype.DiagnosticEvent{Severity: "error", URN: urn,
-				Message: "1 error occurred:\n\t* '" + name + "' timed out waiting to be Ready"}}
-		}
-		// What is merely slow has failed before it.
-		return []apitype.EngineEvent{
-			failed("urn:pulumi:x::bootcamp::bootcamp:monitoring:Monitoring$kubernetes:apps/v1:DaemonSet::node-exporter", "node-exporter"),
-			failed("urn:pulumi:x::bootcamp::bootcamp:echo:Echo$kubernetes:apps/v1:Deployment::bootcamp", "bootcamp"),
-		}, "error: update failed"
-	}}
-	err := w.up()
-	require.Error(t, err)
-	w.row.fail(err)
-	assert.Equal(t, "pod bootcamp-1: image registry.invalid/nope:1: no such host; check the image's registry and this machine's DNS", w.row.Cause)
-	assert.Contains(t, w.row.Detail, "timed out waiting")
+	failed := func(component, kind, name string) apitype.EngineEvent {
+		return apitype.EngineEvent{DiagnosticEvent: &apitype.DiagnosticEvent{Severity: "error",
+			URN:     "urn:pulumi:x::bootcamp::" + component + "$kubernetes:apps/v1:" + kind + "::" + name,
+			Message: "1 error occurred:\n\t* '" + name + "' timed out waiting to be Ready"}}
+	}
+	slow := failed("bootcamp:monitoring:Monitoring", "DaemonSet", "node-exporter")
+	bad := failed("bootcamp:echo:Echo", "Deployment", "bootcamp")
+	// What is merely slow may fail before it, or alone.
+	for _, events := range [][]apitype.EngineEvent{{slow, bad}, {slow}} {
+		w.pulumi.Do = map[string]func(*fake.Pulumi) ([]apitype.EngineEvent, string){"up": func(*fake.Pulumi) ([]apitype.EngineEvent, string) {
+			return events, "error: update failed"
+		}}
+		err := w.up()
+		require.Error(t, err)
+		w.row.fail(err)
+		assert.Equal(t, "pod bootcamp-1: image registry.invalid/nope:1: no such host; check the image's registry and this machine's DNS", w.row.Cause)
+		assert.Contains(t, w.row.Detail, "timed out waiting")
+	}
 }
 
 func TestDestroy(t *testing.T) {

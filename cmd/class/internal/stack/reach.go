@@ -33,8 +33,8 @@ func (s *Stack) Context() string {
 }
 
 // WithTrouble asks the cluster why workloads' pods did not become ready, where that
-// is what failed: the plugin's own words bury the reason. An image's trouble comes
-// before others, which time may mend. Where the cluster has nothing to say of it, the
+// is what failed: the plugin's own words bury the reason. What waiting does not mend is
+// told before what it may. Where the cluster has nothing to say of it, the
 // error stays as it is.
 func (s *Stack) WithTrouble(ctx context.Context, err error) error {
 	var e *Error
@@ -46,7 +46,10 @@ func (s *Stack) WithTrouble(ctx context.Context, err error) error {
 		return err
 	}
 	var all []check.Trouble
-	for _, w := range e.Workloads {
+	for _, w := range append(e.Workloads, "") { // what is only slow may wait for another
+		if w == "" && slices.ContainsFunc(all, func(t check.Trouble) bool { return !t.Slow }) {
+			break
+		}
 		found, err := check.Troubles(ctx, config, namespace, w)
 		if err != nil {
 			break // it only would have said it better
@@ -54,7 +57,7 @@ func (s *Stack) WithTrouble(ctx context.Context, err error) error {
 		all = append(all, found...)
 	}
 	if len(all) > 0 {
-		e.Cause = all[max(0, slices.IndexFunc(all, func(t check.Trouble) bool { return t.Image != "" }))].String()
+		e.Cause = slices.MinFunc(all, check.Worse).String()
 	}
 	return err
 }
