@@ -74,6 +74,7 @@ func goodAccount() *rbac.Args {
 func goodPlace() *shared.PlaceArgs {
 	return &shared.PlaceArgs{
 		Access:    sharedcluster.Access{Kubeconfig: "testdata/kubeconfig.yaml", Context: "class"},
+		Cluster:   &TestCluster,
 		Namespace: "bootcamp-alice", Enforce: shared.Baseline, Warn: shared.Restricted,
 	}
 }
@@ -155,6 +156,7 @@ func TestComponentArguments(t *testing.T) {
 		{"place: unknown context", newPlace(change(goodPlace, func(a *P) { a.Access.Context = "nobody" })), []string{"nobody"}},
 		{"place: no kubeconfig", newPlace(change(goodPlace, func(a *P) { a.Access.Kubeconfig = "testdata/none.yaml" })), []string{"testdata/none.yaml"}},
 		{"place: namespace", newPlace(change(goodPlace, func(a *P) { a.Namespace = "A_b" })), []string{`"A_b"`}},
+		{"place: no facts", newPlace(change(goodPlace, func(a *P) { a.Cluster = nil })), []string{"nothing is known of the cluster"}},
 		{"place: level", newPlace(change(goodPlace, func(a *P) { a.Enforce = "none" })), []string{`"none"`, "privileged, baseline and restricted"}},
 		{"place: all", newPlace(&P{}), []string{"context is empty", `namespace ""`, `level ""`}},
 

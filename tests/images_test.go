@@ -3,8 +3,6 @@ package tests
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -112,11 +110,7 @@ func TestOnDocker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			asked := 0
-			var keys []string
-			for _, key := range slices.Sorted(maps.Keys(c.run.Config)) {
-				keys = append(keys, Project+":"+key)
-			}
-			c.run.Program = lab.NewOnDocker(keys, func(ctx context.Context) (*docker.Info, error) {
+			c.run.Docker = func(ctx context.Context) (*docker.Info, error) {
 				asked++
 				_, bounded := ctx.Deadline()
 				assert.True(t, bounded, "a Docker that hangs would hold the program up")
@@ -124,7 +118,7 @@ func TestOnDocker(t *testing.T) {
 					return nil, &docker.Error{Problem: "gone", Err: errors.New("said")}
 				}
 				return c.docker, nil
-			})
+			}
 			recording := c.run.Record()
 			assert.Equal(t, c.asked, asked)
 			assert.Equal(t, c.want, clashes(t, recording.Err))

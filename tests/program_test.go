@@ -3,6 +3,7 @@ package tests
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // TestBadConfiguration: one error, and not one resource.
@@ -382,43 +384,79 @@ func TestSharedOutputs(t *testing.T) {
 	assert.Empty(t, recording.Warnings, "a shared cluster gives load balancers")
 }
 
-// TestNetworkPolicy: a rule that names no peers is for everybody.
+// TestNetworkPolicy: a rule that names no peers is for everybody, and none does.
 func TestNetworkPolicy(t *testing.T) {
 	t.Parallel()
-	slice := func(endpoints ...any) map[string]map[string]any {
-		return map[string]map[string]any{"kubernetes:discovery.k8s.io/v1:EndpointSlice": {"addressType": "IPv4", "endpoints": endpoints}}
-	}
-	for name, found := range map[string]map[string]map[string]any{
-		"as it should be":    nil,
-		"no endpoints":       slice(),
-		"no addresses":       slice(map[string]any{"addresses": []any{}}),
-		"endpoints, no list": slice(map[string]any{}),
+	for name, change := range map[string]func(*sharedcluster.Facts){
+		"as it should be":        nil,
+		"no API server":          func(f *sharedcluster.Facts) { f.APIServer = nil },
+		"no nodes":               func(f *sharedcluster.Facts) { f.Nodes = nil },
+		"no name server":         func(f *sharedcluster.Facts) { f.DNS = nil },
+		"addresses of version 6": func(f *sharedcluster.Facts) { f.Nodes, f.DNS = []string{"2001:db8::11"}, []string{"2001:db8::53"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			run := onShared("alice", "shared-student", nil)
-			run.Reads = found
+			cluster := TestCluster
+			run.Cluster = &cluster
+			if change != nil {
+				change(run.Cluster)
+			}
 			recording := run.Record()
-			if found != nil && recording.Err != nil {
-				return // as good: the program says that it cannot
+			if name == "no API server" || name == "no nodes" {
+				require.ErrorContains(t, recording.Err, "so the NetworkPolicy cannot")
+				return
 			}
 			require.NoError(t, recording.Err)
 			spec := recording.One(t, "kubernetes:networking.k8s.io/v1:NetworkPolicy", "").Object()["spec"]
-			ingress, _ := at(spec, "ingress").([]any)
-			require.NotEmpty(t, ingress)
-			for _, rule := range ingress {
-				from, _ := at(rule, "from").([]any)
-				assert.NotEmpty(t, from, "from everybody: %v", rule)
-			}
-			egress, _ := at(spec, "egress").([]any)
-			require.NotEmpty(t, egress)
-			for _, rule := range egress {
-				to, _ := at(rule, "to").([]any)
-				if len(to) == 0 {
-					assert.Equal(t, map[string]any{"ports": []any{map[string]any{"port": 9100, "protocol": "TCP"}}}, rule,
-						"to everybody, but for node-exporter on nodes whose addresses nobody knows before")
+			for _, direction := range []struct{ rules, peers string }{{"ingress", "from"}, {"egress", "to"}} {
+				rules, _ := at(spec, direction.rules).([]any)
+				require.NotEmpty(t, rules)
+				for _, rule := range rules {
+					peers, _ := at(rule, direction.peers).([]any)
+					assert.NotEmpty(t, peers, "for everybody: %v", rule)
+					for _, peer := range peers {
+						if block, ok := at(peer, "ipBlock", "cidr").(string); ok {
+							prefix, err := netip.ParsePrefix(block)
+							require.NoError(t, err)
+							assert.True(t, prefix.IsSingleIP(), "more than one address: %s", block)
+							assert.NotEqual(t, "169.254.169.254/32", block, "a cloud's metadata")
+						}
+					}
 				}
 			}
 		})
 	}
+}
+
+// TestWrongCluster: on another cluster than the stack's, and where an object of the
+// stack's name is another's, nothing is registered that could touch it.
+func TestWrongCluster(t *testing.T) {
+	t.Parallel()
+	namespace := sharedcluster.Object{Resource: "namespaces", Name: "bootcamp-alice"}
+	for name, c := range map[string]struct {
+		facts sharedcluster.Facts
+		says  string
+	}{
+		"another cluster":                   {sharedcluster.Facts{ID: "another"}, "this is another cluster than the stack's"},
+		"another's object":                  {sharedcluster.Facts{ID: TestCluster.ID, Owners: []sharedcluster.Owner{{Object: namespace, Mark: "theirs", Words: "stack x/y/z"}}}, "namespaces/bootcamp-alice exists already; its owner is stack x/y/z"},
+		"an object that nobody's claim has": {sharedcluster.Facts{ID: TestCluster.ID, Owners: []sharedcluster.Owner{{Object: namespace, Words: "not this project"}}}, "namespaces/bootcamp-alice exists already"},
+	} {
+		for _, mode := range []string{"shared-student", "shared-platform"} {
+			t.Run(name+", "+mode, func(t *testing.T) {
+				t.Parallel()
+				run := onShared("alice", mode, nil)
+				c.facts.APIServer, c.facts.Nodes = TestCluster.APIServer, TestCluster.Nodes
+				run.Cluster = &c.facts
+				recording := run.Record()
+				require.ErrorContains(t, recording.Err, c.says)
+				assert.Empty(t, recording.Kubernetes())
+			})
+		}
+	}
+	ours := TestCluster
+	ours.Owners = []sharedcluster.Owner{{Object: namespace, Mark: TestClaim}}
+	run := onShared("alice", "shared-student", nil)
+	run.Cluster = &ours
+	assert.NotEmpty(t, run.Good(t).Kubernetes())
 }

@@ -2,6 +2,8 @@ package tests
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/components/lab"
+	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // Project is the project's name in Pulumi.yaml, and the namespace of its keys.
@@ -26,6 +30,14 @@ const (
 	TestClaim      = "00112233445566778899aabbccddeeff"
 	TestKubeconfig = "kubeconfig-of-the-test-with-a-private-key"
 )
+
+// TestCluster is the shared cluster of these tests.
+var TestCluster = sharedcluster.Facts{
+	ID:        "0a1b2c3d-0000-4000-8000-000000000001",
+	APIServer: []string{"192.0.2.1", "2001:db8::1"},
+	DNS:       []string{"198.51.100.10"},
+	Nodes:     []string{"192.0.2.11", "192.0.2.12"},
+}
 
 // Run describes one run of a program against mocks. Runs share nothing, so
 // tests may be parallel.
@@ -38,15 +50,16 @@ type Run struct {
 	Program pulumi.RunFunc
 	// Answer may change what the provider says of a new resource.
 	Answer func(r *Registration, state resource.PropertyMap)
-	// Reads are, by type, what the program finds that is not in reads below.
-	Reads map[string]map[string]any
+	// Cluster is what a shared cluster says of itself; nil is TestCluster.
+	Cluster *sharedcluster.Facts
+	// Docker, what it says of itself; nil is not asked.
+	Docker func(context.Context) (*docker.Info, error)
 }
 
 // Recording is everything that a program asked of the engine.
 type Recording struct {
 	Stack     string
 	Resources []*Registration // by URN; the stack itself is not among them
-	Reads     []string        // type and ID of what was read
 	Outputs   map[string]Output
 	Warnings  []string
 	Err       error // of the program
@@ -89,7 +102,16 @@ func (r Run) Record() *Recording {
 		configured[Project+":"+k] = v
 	}
 	if program == nil {
-		program = lab.New(slices.Sorted(maps.Keys(configured)))
+		cluster := cmp.Or(r.Cluster, &TestCluster)
+		program = lab.New(slices.Sorted(maps.Keys(configured)), lab.Ask{
+			Docker: r.Docker,
+			Cluster: func(_ context.Context, _ sharedcluster.Access, owned []sharedcluster.Object) (*sharedcluster.Facts, error) {
+				if len(owned) == 0 {
+					return nil, errors.New("the program asks for no object of its own")
+				}
+				return cluster, nil
+			},
+		})
 	}
 	secret := make([]string, len(r.Secret))
 	for i, k := range r.Secret {
@@ -142,14 +164,6 @@ func (r Run) Good(t testing.TB) *Recording {
 	return recording
 }
 
-// reads are what the program finds where it reads an object.
-var reads = map[string]map[string]any{
-	"kubernetes:discovery.k8s.io/v1:EndpointSlice": {
-		"addressType": "IPv4",
-		"endpoints":   []any{map[string]any{"addresses": []any{"192.0.2.1", "2001:db8::1"}}},
-	},
-}
-
 // recorder is the engine of these tests. Registrations arrive concurrently.
 type recorder struct {
 	run       Run
@@ -165,18 +179,8 @@ func (rec *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error
 
 func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
 	rpc := args.RegisterRPC
-	if rpc == nil { // a read
-		rec.mu.Lock()
-		defer rec.mu.Unlock()
-		rec.recording.Reads = append(rec.recording.Reads, args.TypeToken+" "+args.ID)
-		answer, known := rec.run.Reads[args.TypeToken]
-		if !known {
-			answer, known = reads[args.TypeToken]
-		}
-		if !known {
-			return "", nil, fmt.Errorf("the program read %s %q, which these tests do not know", args.TypeToken, args.ID)
-		}
-		return args.ID, resource.NewPropertyMapFromMap(answer), nil
+	if rpc == nil {
+		return "", nil, fmt.Errorf("the program read %s %q, which these tests do not know", args.TypeToken, args.ID)
 	}
 	r := &Registration{
 		URN:                 urn(rec.run.Stack, rpc.GetParent(), args.TypeToken, args.Name),
@@ -206,6 +210,9 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 		printed := TestKubeconfig
 		if plain(r.Inputs["create"]) == "claim" {
 			printed = TestClaim
+			if plain(r.Inputs["interpreter"]).([]any)[2] == sharedcluster.Tool {
+				printed = sharedcluster.Claim{Mark: TestClaim, Cluster: TestCluster.ID}.String()
+			}
 		}
 		state["stdout"] = resource.NewProperty(printed)
 		state["stderr"] = resource.NewProperty("")

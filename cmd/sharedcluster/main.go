@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -16,10 +17,13 @@ import (
 	"k8sbootcamp/internal/sharedcluster"
 )
 
-const usage = `usage: go tool sharedcluster claim | release | kubeconfig
-  claim       prove that the names in $BOOTCAMP_OWNED are free (or have the claim) and those
-              in $BOOTCAMP_REQUIRED are taken, print the claim
+const usage = `usage: go tool sharedcluster claim | release | leave | kubeconfig
+  claim       prove that the names in $BOOTCAMP_OWNED are free (or have the claim), those in
+              $BOOTCAMP_REQUIRED taken, and $BOOTCAMP_HOST_PORT of the nodes not another's (than
+              $BOOTCAMP_NAMESPACE); print the claim and the cluster's ID
   release     delete those of $BOOTCAMP_OWNED that bear the claim
+  leave       with $BOOTCAMP_NAMESPACE: take a student's access, then remove the namespace;
+              without: refuse while there are students. Both refuse what does not bear $BOOTCAMP_CLAIM
   kubeconfig  print a kubeconfig for $BOOTCAMP_ACCOUNT in $BOOTCAMP_NAMESPACE, valid for $BOOTCAMP_LIFETIME
 The cluster is $BOOTCAMP_CONTEXT of $BOOTCAMP_KUBECONFIG`
 
@@ -51,24 +55,42 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("%s: %w", sharedcluster.EnvRequired, err)
 	}
 	// Pulumi hands update and delete what create printed: the claim.
-	claim := os.Getenv(kindcluster.EnvPrinted)
+	claim := sharedcluster.ParseClaim(os.Getenv(kindcluster.EnvPrinted))
+	namespace := os.Getenv(sharedcluster.EnvNamespace)
 	switch args[0] {
 	case sharedcluster.VerbClaim:
-		if err := errors.Join(client.There(ctx, required), client.Free(ctx, claim, owned)); err != nil {
+		port := 0
+		if text := os.Getenv(sharedcluster.EnvHostPort); text != "" {
+			if port, err = strconv.Atoi(text); err != nil {
+				return fmt.Errorf("%s: %w", sharedcluster.EnvHostPort, err)
+			}
+		}
+		if claim.Mark == "" {
+			claim.Mark = kindcluster.NewClaim()
+		}
+		if claim, err = client.Claim(ctx, claim, owned, required); err != nil {
 			return err
 		}
-		if claim == "" {
-			claim = kindcluster.NewClaim()
+		if port != 0 {
+			if err := client.PortFree(ctx, port, namespace); err != nil {
+				return err
+			}
 		}
 		fmt.Println(claim)
 	case sharedcluster.VerbRelease:
 		return client.Release(ctx, claim, owned)
+	case sharedcluster.VerbLeave:
+		claim = sharedcluster.ParseClaim(os.Getenv(sharedcluster.EnvClaim))
+		if namespace == "" {
+			return client.LeavePlatform(ctx, claim, owned)
+		}
+		return client.LeaveStudent(ctx, claim, owned, namespace)
 	case sharedcluster.VerbKubeconfig:
 		lifetime, err := time.ParseDuration(os.Getenv(sharedcluster.EnvLifetime))
 		if err != nil {
 			return fmt.Errorf("%s: %w", sharedcluster.EnvLifetime, err)
 		}
-		out, until, err := client.Kubeconfig(ctx, os.Getenv(sharedcluster.EnvNamespace), os.Getenv(sharedcluster.EnvAccount), lifetime)
+		out, until, err := client.Kubeconfig(ctx, namespace, os.Getenv(sharedcluster.EnvAccount), lifetime)
 		if err != nil {
 			return err
 		}

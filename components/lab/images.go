@@ -67,16 +67,13 @@ func OnDocker(s *settings.Settings, d *docker.Info) []Misfit {
 	return found
 }
 
-// AskDocker asks Docker what it is, as docker.Ask does.
-type AskDocker func(context.Context) (*docker.Info, error)
-
 // askTimeout is how long a program waits for Docker, for a finding alone.
 const askTimeout = 5 * time.Second
 
 // dockerFits is OnDocker as a check that asks Docker, only where its answer could
 // matter. Of a Docker that does not answer it finds nothing: what needs it says that
 // better, and a preview does not need it.
-func dockerFits(ctx context.Context, ask AskDocker) settings.Check {
+func dockerFits(ctx context.Context, ask func(context.Context) (*docker.Info, error)) settings.Check {
 	return func(s *settings.Settings) []settings.Problem {
 		if ask == nil || s.Shared() || editions.OnlyFor(s.Images.Echo) == "" && !editions.RefusesCgroupV1(s.Images.Node) {
 			return nil

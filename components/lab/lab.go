@@ -5,6 +5,7 @@
 package lab
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"slices"
@@ -40,28 +41,34 @@ const (
 // SecretOutputs never leave the state but into a kubeconfig.
 var SecretOutputs = []string{OutKubeconfig, OutStudentKubeconfig}
 
+// Ask is what the program asks of the world before it registers anything.
+type Ask struct {
+	// Docker, what it is, where that matters to the settings; nil where the host of the
+	// program has asked (OnDocker).
+	Docker func(context.Context) (*docker.Info, error)
+	// Cluster, a shared one, which it is and whose are the objects.
+	Cluster func(context.Context, sharedcluster.Access, []sharedcluster.Object) (*sharedcluster.Facts, error)
+}
+
 // Program is the Pulumi program under a language host.
-func Program(ctx *pulumi.Context) error { return NewOnDocker(settings.EnvKeys(), docker.Ask)(ctx) }
+func Program(ctx *pulumi.Context) error {
+	return New(settings.EnvKeys(), Ask{docker.Ask, sharedcluster.Ask})(ctx)
+}
 
 // New returns the Pulumi program for a host that knows the full names of the
-// stack's configured keys by other means than the environment, and that has asked
-// OnDocker itself.
-func New(configKeys []string) pulumi.RunFunc { return NewOnDocker(configKeys, nil) }
-
-// NewOnDocker is New for a host that has not: the program asks Docker, where that
-// matters to its settings.
-func NewOnDocker(configKeys []string, ask AskDocker) pulumi.RunFunc {
+// stack's configured keys by other means than the environment.
+func New(configKeys []string, ask Ask) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
-		all := append(slices.Clone(checks), dockerFits(ctx.Context(), ask))
+		all := append(slices.Clone(checks), dockerFits(ctx.Context(), ask.Docker))
 		s, err := settings.Parse(settings.FromContext(ctx, configKeys), all...)
 		if err != nil {
 			return err
 		}
 		switch s.Mode {
 		case settings.SharedPlatform:
-			return buildPlatform(ctx, s)
+			return buildPlatform(ctx, s, ask)
 		case settings.SharedStudent:
-			return buildStudent(ctx, s)
+			return buildStudent(ctx, s, ask)
 		default:
 			return buildOwn(ctx, s)
 		}
@@ -141,47 +148,64 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 			return err
 		}
 	}
-	return buildApps(ctx, s, &place{
+	_, err = buildApps(ctx, s, &place{
 		namespace:  course.Namespace,
 		options:    on.Options(),
 		name:       on.Name,
 		context:    on.Context,
 		kubeconfig: on.Kubeconfig,
 	})
+	return err
+}
+
+// newPlace is the stack's place on a shared cluster, once that was asked.
+func newPlace(ctx *pulumi.Context, s *settings.Settings, ask Ask, args *shared.PlaceArgs) (*shared.Place, error) {
+	args.Access = sharedcluster.Access{Kubeconfig: s.KubeconfigPath, Context: s.KubeContext}
+	var err error
+	if args.Cluster, err = ask.Cluster(ctx.Context(), args.Access, shared.Objects(args.Namespace, args.Owned)); err != nil {
+		return nil, err
+	}
+	return shared.NewPlace(ctx, "cluster", args)
 }
 
 // buildPlatform is what the class has once on a shared cluster.
-func buildPlatform(ctx *pulumi.Context, s *settings.Settings) error {
-	on, err := shared.NewPlace(ctx, "cluster", &shared.PlaceArgs{
-		Access:    access(s),
+func buildPlatform(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
+	args := &shared.PlaceArgs{
 		Namespace: shared.PlatformNamespace,
 		Enforce:   shared.Privileged, // node-exporter shares the nodes' network and processes
 		Warn:      shared.Privileged,
 		Owned:     shared.PlatformOwned,
-	})
+	}
+	if s.Monitoring {
+		args.HostPort = course.NodeExporterPort
+	}
+	on, err := newPlace(ctx, s, ask, args)
 	if err != nil {
 		return err
 	}
-	if _, err := shared.NewPlatform(ctx, "platform", on, &shared.PlatformArgs{Quota: quota(s)}); err != nil {
+	platform, err := shared.NewPlatform(ctx, "platform", on, &shared.PlatformArgs{Quota: quota(s)})
+	if err != nil {
 		return err
 	}
+	all := []pulumi.Resource{platform}
 	if s.Monitoring {
-		if err := buildMonitoring(ctx, s, &place{
+		exporter, err := buildMonitoring(ctx, s, &place{
 			namespace: on.Namespace, options: on.Options(), parts: monitoring.NodeExporterOnly,
-		}); err != nil {
+		})
+		if err != nil {
 			return err
 		}
+		all = append(all, exporter)
 	}
 	ctx.Export(OutContext, on.Context)
 	ctx.Export(OutNamespace, pulumi.String(on.Namespace))
-	return nil
+	return on.NewLeave(ctx, all...)
 }
 
 // buildStudent is the course in a student's namespace of a shared cluster.
-func buildStudent(ctx *pulumi.Context, s *settings.Settings) error {
+func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 	namespace := kindcluster.Name(s.Stack)
-	on, err := shared.NewPlace(ctx, "cluster", &shared.PlaceArgs{
-		Access:    access(s),
+	on, err := newPlace(ctx, s, ask, &shared.PlaceArgs{
 		Namespace: namespace,
 		Student:   true,
 		Enforce:   shared.Baseline,
@@ -205,7 +229,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings) error {
 		return err
 	}
 	ctx.Export(OutStudentKubeconfig, t.Kubeconfig)
-	return buildApps(ctx, s, &place{
+	apps, err := buildApps(ctx, s, &place{
 		namespace:  on.Namespace,
 		options:    on.Options(),
 		name:       on.Context,
@@ -214,18 +238,19 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings) error {
 		parts:      monitoring.PrometheusOnly,
 		balancers:  true,
 	})
-}
-
-func access(s *settings.Settings) sharedcluster.Access {
-	return sharedcluster.Access{Kubeconfig: s.KubeconfigPath, Context: s.KubeContext}
+	if err != nil {
+		return err
+	}
+	return on.NewLeave(ctx, append(apps, t)...)
 }
 
 func quota(s *settings.Settings) shared.Quota {
 	return shared.Quota{Pods: s.QuotaPods, CPU: s.QuotaCPU, Memory: s.QuotaMemory}
 }
 
-// buildApps registers the echo app and the monitoring, and exports the outputs.
-func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) error {
+// buildApps registers the echo app and the monitoring, which it returns, and exports
+// the outputs.
+func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.Resource, error) {
 	app, err := echo.New(ctx, "bootcamp", &echo.Args{
 		Namespace:         at.namespace,
 		Replicas:          s.Replicas,
@@ -236,12 +261,15 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) error {
 		AwaitLoadBalancer: at.balancers,
 	}, at.options...)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	apps := []pulumi.Resource{app}
 	if s.Monitoring {
-		if err := buildMonitoring(ctx, s, at); err != nil {
-			return err
+		watching, err := buildMonitoring(ctx, s, at)
+		if err != nil {
+			return nil, err
 		}
+		apps = append(apps, watching)
 	}
 
 	forward := func(service string, local, remote int) pulumi.StringOutput {
@@ -259,11 +287,11 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) error {
 	ctx.Export(OutAppPortForward, forward(course.Service, course.AppForwardPort, course.ServicePort))
 	ctx.Export(OutPrometheusPortForward, prometheusForward)
 	ctx.Export(OutAppURL, appURL(s, app))
-	return nil
+	return apps, nil
 }
 
-func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place) error {
-	_, err := monitoring.New(ctx, "monitoring", &monitoring.Args{
+func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place) (*monitoring.Monitoring, error) {
+	return monitoring.New(ctx, "monitoring", &monitoring.Args{
 		Namespace:         at.namespace,
 		Parts:             at.parts,
 		PrometheusImage:   s.Images.Prometheus,
@@ -271,7 +299,6 @@ func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place) error
 		ScrapeInterval:    s.ScrapeInterval,
 		RolloutTimeout:    s.RolloutTimeout,
 	}, at.options...)
-	return err
 }
 
 // appURL is where a browser on this machine reaches the application, or empty.

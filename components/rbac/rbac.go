@@ -146,7 +146,13 @@ type Args struct {
 	// NamespaceOnly allows the rules in the namespace (a Role); without it they
 	// hold in the whole cluster (a ClusterRole, as the course has it).
 	NamespaceOnly bool
+	// Of is an account of another namespace that is there already, to which the role is
+	// bound; without it one is made.
+	Of *Subject
 }
+
+// Subject is a ServiceAccount.
+type Subject struct{ Namespace, Name pulumi.StringInput }
 
 // Validate reports every argument that cannot be used.
 func (a *Args) Validate() error {
@@ -171,7 +177,7 @@ type Account struct {
 	pulumi.ResourceState
 
 	Name pulumi.StringOutput `pulumi:"name"` // of the ServiceAccount, once all is bound
-	UID  pulumi.StringOutput `pulumi:"uid"`  // another one is another account
+	UID  pulumi.StringOutput `pulumi:"uid"`  // another one is another account; empty for one that was there
 }
 
 // New registers an account.
@@ -186,15 +192,17 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := ctx.RegisterComponentResource(Type, name, a, opts...); err != nil {
 		return nil, err
 	}
-	account, err := corev1.NewServiceAccount(ctx, name, &corev1.ServiceAccountArgs{
-		Metadata: kube.Meta(args.Namespace, args.Name, args.Name),
-	}, pulumi.Parent(a))
-	if err != nil {
-		return nil, err
+	of, uid := args.Of, pulumi.String("").ToStringOutput()
+	if of == nil {
+		account, err := corev1.NewServiceAccount(ctx, name, &corev1.ServiceAccountArgs{
+			Metadata: kube.Meta(args.Namespace, args.Name, args.Name),
+		}, pulumi.Parent(a))
+		if err != nil {
+			return nil, err
+		}
+		of, uid = &Subject{pulumi.String(args.Namespace), account.Metadata.Name().Elem()}, account.Metadata.Uid().Elem()
 	}
-	subject := &rbacv1.SubjectArgs{
-		Kind: pulumi.String("ServiceAccount"), Name: account.Metadata.Name().Elem(), Namespace: pulumi.String(args.Namespace),
-	}
+	subject := &rbacv1.SubjectArgs{Kind: pulumi.String("ServiceAccount"), Name: of.Name, Namespace: of.Namespace}
 	bind := bindCluster
 	if args.NamespaceOnly {
 		bind = bindNamespace
@@ -204,9 +212,9 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 	// The name is known at once; that it can do its work, only with the binding.
-	a.Name = pulumi.All(account.Metadata.Name().Elem(), bound).
+	a.Name = pulumi.All(of.Name, bound).
 		ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)
-	a.UID = account.Metadata.Uid().Elem()
+	a.UID = uid
 	return a, ctx.RegisterResourceOutputs(a, pulumi.Map{"name": a.Name, "uid": a.UID})
 }
 
@@ -262,13 +270,11 @@ func NewClusterRole(ctx *pulumi.Context, name string, meta *metav1.ObjectMetaArg
 }
 
 // BindClusterRole registers a binding of a ClusterRole that is there already to
-// ServiceAccounts of one namespace.
-func BindClusterRole(ctx *pulumi.Context, name string, meta *metav1.ObjectMetaArgs, role, namespace string, accounts []string, opts ...pulumi.ResourceOption) error {
+// ServiceAccounts.
+func BindClusterRole(ctx *pulumi.Context, name string, meta *metav1.ObjectMetaArgs, role string, accounts []Subject, opts ...pulumi.ResourceOption) error {
 	var subjects rbacv1.SubjectArray
 	for _, a := range accounts {
-		subjects = append(subjects, &rbacv1.SubjectArgs{
-			Kind: pulumi.String("ServiceAccount"), Name: pulumi.String(a), Namespace: pulumi.String(namespace),
-		})
+		subjects = append(subjects, &rbacv1.SubjectArgs{Kind: pulumi.String("ServiceAccount"), Name: a.Name, Namespace: a.Namespace})
 	}
 	_, err := rbacv1.NewClusterRoleBinding(ctx, name, &rbacv1.ClusterRoleBindingArgs{
 		Metadata: meta, RoleRef: roleRef("ClusterRole", pulumi.String(role)), Subjects: subjects,

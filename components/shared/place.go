@@ -7,6 +7,7 @@ package shared
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/pulumi/pulumi-command/sdk/go/command/local"
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
@@ -33,13 +34,20 @@ const (
 // PlaceArgs describe a stack's place on a cluster that others use too.
 type PlaceArgs struct {
 	Access    sharedcluster.Access
-	Namespace string // the stack's own; made and removed with it
-	Student   bool   // the class's admission policy is for the namespace
-	Enforce   string // Pod Security level of the namespace
-	Warn      string // Pod Security level that is warned about
+	Cluster   *sharedcluster.Facts // what it says of itself
+	Namespace string               // the stack's own; made and removed with it
+	Student   bool                 // the class's admission policy is for the namespace
+	Enforce   string               // Pod Security level of the namespace
+	Warn      string               // Pod Security level that is warned about
 	// Owned are the stack's objects outside its namespace, and Required those
 	// that another stack must have made before.
 	Owned, Required []sharedcluster.Object
+	HostPort        int // of the nodes, which the stack's pods take; 0 is none
+}
+
+// Objects are all that lie outside of the stack's namespace, and that itself.
+func Objects(namespace string, owned []sharedcluster.Object) []sharedcluster.Object {
+	return append([]sharedcluster.Object{{Resource: "namespaces", Name: namespace}}, owned...)
 }
 
 // Validate reports every argument that cannot be used. It reads the kubeconfig
@@ -50,6 +58,9 @@ func (a *PlaceArgs) Validate() error {
 		errs = append(errs, errors.New("the context is empty"))
 	} else {
 		errs = append(errs, a.Access.Check())
+	}
+	if a.Cluster == nil {
+		errs = append(errs, errors.New("nothing is known of the cluster"))
 	}
 	if !kindcluster.ValidName(a.Namespace) {
 		errs = append(errs, fmt.Errorf("namespace %q: allowed are a-z, 0-9 and '-'", a.Namespace))
@@ -71,9 +82,9 @@ type Place struct {
 	Namespace string // the stack's own
 	Provider  *kubernetes.Provider
 
-	access   sharedcluster.Access
-	lifetime pulumi.Resource // the namespace
-	claim    pulumi.StringOutput
+	args     *PlaceArgs
+	lifetime pulumi.Resource     // the namespace
+	printed  pulumi.StringOutput // the sharedcluster.Claim
 	stack    string
 }
 
@@ -93,36 +104,18 @@ func NewPlace(ctx *pulumi.Context, name string, args *PlaceArgs, opts ...pulumi.
 	}
 	c := &Place{
 		Namespace: args.Namespace,
-		access:    args.Access,
+		args:      args,
 		stack:     ctx.Organization() + "/" + ctx.Project() + "/" + ctx.Stack(),
 	}
 	if err := ctx.RegisterComponentResource(PlaceType, name, c, opts...); err != nil {
 		return nil, err
 	}
 
-	provider := &kubernetes.ProviderArgs{
-		Context: pulumi.String(args.Access.Context),
-		// Never here: in an outage, live objects would drop out of the state, and
-		// an object of another would be taken over.
-		DeleteUnreachable:      pulumi.Bool(false),
-		UpsertExistingObjects:  pulumi.Bool(false),
-		EnableConfigMapMutable: pulumi.Bool(true),
-		EnablePatchForce:       pulumi.Bool(true), // as on kind; it acts on the stack's own objects only
-		// Another context is another cluster; a renewed credential is not.
-		ClusterIdentifier: pulumi.String(args.Access.Kubeconfig + "#" + args.Access.Context),
-	}
-	if args.Access.Kubeconfig != "" { // the path: no credential gets into the state
-		provider.Kubeconfig = pulumi.String(args.Access.Kubeconfig)
-	}
-	var err error
-	if c.Provider, err = kubernetes.NewProvider(ctx, name, provider, pulumi.Parent(c)); err != nil {
-		return nil, err
-	}
-
-	owned := append([]sharedcluster.Object{{Resource: "namespaces", Name: args.Namespace}}, args.Owned...)
-	env := accessEnv(args.Access)
-	env[sharedcluster.EnvOwned] = pulumi.String(sharedcluster.Owned(owned))
+	env := c.env()
 	env[sharedcluster.EnvRequired] = pulumi.String(sharedcluster.Owned(args.Required))
+	if args.HostPort != 0 {
+		env[sharedcluster.EnvHostPort] = pulumi.String(strconv.Itoa(args.HostPort))
+	}
 	claim, err := local.NewCommand(ctx, name+"-claim", &local.CommandArgs{
 		Interpreter:            tool.Interpreter(sharedcluster.Tool),
 		Create:                 pulumi.String(sharedcluster.VerbClaim),
@@ -130,20 +123,44 @@ func NewPlace(ctx *pulumi.Context, name string, args *PlaceArgs, opts ...pulumi.
 		Delete:                 pulumi.String(sharedcluster.VerbRelease),
 		Environment:            env,
 		Logging:                local.LoggingStderr,
-		Triggers:               pulumi.ToArray([]any{args.Access.Context, args.Namespace}),
 		AddPreviousOutputInEnv: pulumi.Bool(true), // the claim, for update and delete
-	}, pulumi.Parent(c), pulumi.DeleteBeforeReplace(true), tool.Timeouts("5m"))
+	}, pulumi.Parent(c), pulumi.DeleteBeforeReplace(true), tool.Timeouts("5m"),
+		pulumi.IgnoreChanges([]string{"triggers"})) // earlier stacks have some; a claim is never made anew
 	if err != nil {
 		return nil, err
 	}
-	c.claim = claim.Stdout
+	c.printed = claim.Stdout
+
+	provider := &kubernetes.ProviderArgs{
+		// Nothing of another cluster is touched, nor of another owner: without its
+		// provider no object goes anywhere.
+		Context: claim.Stdout.ApplyT(func(printed string) (string, error) {
+			return args.Access.Context, args.Cluster.Mine(printed)
+		}).(pulumi.StringOutput),
+		// Never here: in an outage, live objects would drop out of the state, and
+		// an object of another would be taken over.
+		DeleteUnreachable:      pulumi.Bool(false),
+		UpsertExistingObjects:  pulumi.Bool(false),
+		EnableConfigMapMutable: pulumi.Bool(true),
+		EnablePatchForce:       pulumi.Bool(true), // as on kind; it acts on the stack's own objects only
+		// Which cluster it is, the claim says: a renamed context, a moved kubeconfig or a
+		// renewed credential makes nothing anew.
+		ClusterIdentifier: pulumi.String("claimed"),
+	}
+	if args.Access.Kubeconfig != "" { // the path: no credential gets into the state
+		provider.Kubeconfig = pulumi.String(args.Access.Kubeconfig)
+	}
+	// Earlier stacks have another identifier; a new one would be another provider.
+	if c.Provider, err = kubernetes.NewProvider(ctx, name, provider, pulumi.Parent(c), pulumi.IgnoreChanges([]string{"clusterIdentifier"})); err != nil {
+		return nil, err
+	}
 
 	meta := c.WideMeta(args.Namespace)
 	labels := meta.Labels.(pulumi.StringMap)
 	labels["pod-security.kubernetes.io/enforce"] = pulumi.String(args.Enforce)
 	labels["pod-security.kubernetes.io/warn"] = pulumi.String(args.Warn)
 	if args.Student {
-		labels[studentNamespace] = pulumi.String("true")
+		labels[sharedcluster.LabelStudent] = pulumi.String("true")
 	}
 	namespace, err := corev1.NewNamespace(ctx, args.Namespace, &corev1.NamespaceArgs{Metadata: meta},
 		pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.DeleteBeforeReplace(true))
@@ -160,7 +177,7 @@ func NewPlace(ctx *pulumi.Context, name string, args *PlaceArgs, opts ...pulumi.
 func (c *Place) WideMeta(name string) *metav1.ObjectMetaArgs {
 	meta := kube.Meta("", name, "bootcamp")
 	meta.Annotations = pulumi.StringMap{
-		sharedcluster.AnnotationClaim: c.claim,
+		sharedcluster.AnnotationClaim: c.printed.ApplyT(func(s string) string { return sharedcluster.ParseClaim(s).Mark }).(pulumi.StringOutput),
 		sharedcluster.AnnotationStack: pulumi.String(c.stack),
 	}
 	return meta
@@ -172,9 +189,34 @@ func (c *Place) WideOptions(parent pulumi.Resource) []pulumi.ResourceOption {
 	return []pulumi.ResourceOption{pulumi.Parent(parent), pulumi.Provider(c.Provider), pulumi.DeleteBeforeReplace(true)}
 }
 
-func accessEnv(a sharedcluster.Access) pulumi.StringMap {
+// NewLeave registers what a destroy of the stack begins with, before anything else
+// goes: for a student, the end of their access and of all that is in the namespace;
+// for the class, the proof that no student is left. The rest is all that the stack
+// has besides the place; it stays where this fails.
+func (c *Place) NewLeave(ctx *pulumi.Context, rest ...pulumi.Resource) error {
+	env := c.env()
+	env[sharedcluster.EnvClaim] = c.printed
+	if !c.args.Student {
+		delete(env, sharedcluster.EnvNamespace)
+	}
+	// There is nothing to create: only its end counts.
+	_, err := local.NewCommand(ctx, "cluster-leave", &local.CommandArgs{
+		Interpreter:            tool.Interpreter(sharedcluster.Tool),
+		Delete:                 pulumi.String(sharedcluster.VerbLeave),
+		Environment:            env,
+		Logging:                local.LoggingStderr,
+		AddPreviousOutputInEnv: pulumi.Bool(false),
+	}, pulumi.Parent(c), pulumi.DeleteBeforeReplace(true), tool.Timeouts("5m"),
+		pulumi.DependsOn(append(rest, c.Provider, c.lifetime)))
+	return err
+}
+
+// env is what each of the place's commands is told.
+func (c *Place) env() pulumi.StringMap {
 	return pulumi.StringMap{
-		sharedcluster.EnvKubeconfig: pulumi.String(a.Kubeconfig),
-		sharedcluster.EnvContext:    pulumi.String(a.Context),
+		sharedcluster.EnvKubeconfig: pulumi.String(c.args.Access.Kubeconfig),
+		sharedcluster.EnvContext:    pulumi.String(c.args.Access.Context),
+		sharedcluster.EnvNamespace:  pulumi.String(c.Namespace),
+		sharedcluster.EnvOwned:      pulumi.String(sharedcluster.Owned(Objects(c.Namespace, c.args.Owned))),
 	}
 }

@@ -26,11 +26,8 @@ const (
 
 const policyExternalIPs = "bootcamp-platform-no-external-ips"
 
-// studentNamespace is the label of the namespaces that the policy is for.
-const studentNamespace = "bootcamp/student"
-
-// PlatformOwned are the class's objects outside its namespace, and
-// PlatformRequired those of them that a student's stack needs.
+// PlatformOwned are the class's objects outside its namespace, and PlatformRequired
+// those that a student's stack needs: all of the class's guards.
 var (
 	PlatformOwned = []sharedcluster.Object{
 		{Resource: "clusterroles", Name: roleNodes},
@@ -38,7 +35,7 @@ var (
 		{Resource: "validatingadmissionpolicies", Name: policyExternalIPs},
 		{Resource: "validatingadmissionpolicybindings", Name: policyExternalIPs},
 	}
-	PlatformRequired = PlatformOwned[:2]
+	PlatformRequired = PlatformOwned
 )
 
 // PlatformArgs describe the class's part of a shared cluster.
@@ -110,7 +107,7 @@ func newExternalIPsPolicy(ctx *pulumi.Context, on *Place, opts []pulumi.Resource
 			PolicyName:        policy.Metadata.Name().Elem(),
 			ValidationActions: pulumi.ToStringArray([]string{"Deny"}),
 			MatchResources: &admissionv1.MatchResourcesArgs{
-				NamespaceSelector: &metav1.LabelSelectorArgs{MatchLabels: pulumi.StringMap{studentNamespace: pulumi.String("true")}},
+				NamespaceSelector: &metav1.LabelSelectorArgs{MatchLabels: pulumi.StringMap{sharedcluster.LabelStudent: pulumi.String("true")}},
 			},
 		},
 	}, opts...)

@@ -3,10 +3,11 @@ package shared
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pulumi/pulumi-command/sdk/go/command/local"
-	discoveryv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/discovery/v1"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	networkingv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/networking/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -20,8 +21,10 @@ import (
 // StudentType is the type token of a student's part of a shared cluster.
 const StudentType = "bootcamp:cluster:Tenant" // as stacks in use have it
 
-// StudentAccount is the ServiceAccount that a student works as.
-const StudentAccount = "student"
+// StudentRole is the role, and its binding, that a student works by. The account is
+// in the class's own namespace, by the name of the student's: no pod of the student's
+// can run as it.
+const StudentRole = "student"
 
 // StudentArgs describe a student's part of a shared cluster.
 type StudentArgs struct {
@@ -57,6 +60,7 @@ func StudentOwned(namespace string) []sharedcluster.Object {
 	return []sharedcluster.Object{
 		{Resource: "clusterrolebindings", Name: namespace + "-nodes"},
 		{Resource: "clusterrolebindings", Name: namespace + "-metrics"},
+		{Resource: "serviceaccounts", Namespace: PlatformNamespace, Name: namespace},
 	}
 }
 
@@ -77,31 +81,41 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 	if err := newLimits(ctx, on, args.Quota, t); err != nil {
 		return nil, err
 	}
-	if err := newNetworkPolicy(ctx, on, args.NodeExporterPort, t, inside); err != nil {
+	if err := newNetworkPolicy(ctx, on, args.NodeExporterPort, inside); err != nil {
 		return nil, err
 	}
-	student, err := rbac.New(ctx, StudentAccount, &rbac.Args{
-		Namespace: on.Namespace, Name: StudentAccount, Rules: studentRules(on.Namespace, args), NamespaceOnly: true,
+	meta := on.WideMeta(on.Namespace)
+	meta.Namespace = pulumi.String(PlatformNamespace)
+	account, err := corev1.NewServiceAccount(ctx, on.Namespace, &corev1.ServiceAccountArgs{
+		Metadata:                     meta,
+		AutomountServiceAccountToken: pulumi.Bool(false),
+	}, on.WideOptions(t)...)
+	if err != nil {
+		return nil, err
+	}
+	who := rbac.Subject{Namespace: pulumi.String(PlatformNamespace), Name: account.Metadata.Name().Elem()}
+	student, err := rbac.New(ctx, StudentRole, &rbac.Args{
+		Namespace: on.Namespace, Name: StudentRole, Rules: studentRules(on.Namespace, args), NamespaceOnly: true, Of: &who,
 	}, inside...)
 	if err != nil {
 		return nil, err
 	}
-	readers := []string{StudentAccount}
+	readers := []rbac.Subject{who}
 	if args.PrometheusAccount != "" {
-		readers = append(readers, args.PrometheusAccount)
+		readers = append(readers, rbac.Subject{Namespace: pulumi.String(on.Namespace), Name: pulumi.String(args.PrometheusAccount)})
 		metrics := on.Namespace + "-metrics"
-		if err := rbac.BindClusterRole(ctx, metrics, on.WideMeta(metrics), roleMetrics, on.Namespace, readers[1:], on.WideOptions(t)...); err != nil {
+		if err := rbac.BindClusterRole(ctx, metrics, on.WideMeta(metrics), roleMetrics, readers[1:], on.WideOptions(t)...); err != nil {
 			return nil, err
 		}
 	}
 	nodes := on.Namespace + "-nodes"
-	if err := rbac.BindClusterRole(ctx, nodes, on.WideMeta(nodes), roleNodes, on.Namespace, readers, on.WideOptions(t)...); err != nil {
+	if err := rbac.BindClusterRole(ctx, nodes, on.WideMeta(nodes), roleNodes, readers, on.WideOptions(t)...); err != nil {
 		return nil, err
 	}
 
-	env := accessEnv(on.access)
-	env[sharedcluster.EnvNamespace] = pulumi.String(on.Namespace)
-	env[sharedcluster.EnvAccount] = student.Name
+	env := on.env()
+	delete(env, sharedcluster.EnvOwned)
+	env[sharedcluster.EnvAccount] = pulumi.Sprintf("%s/%s", who.Namespace, student.Name)
 	env[sharedcluster.EnvLifetime] = pulumi.String(args.TokenLifetime.String())
 	token, err := local.NewCommand(ctx, name+"-kubeconfig", &local.CommandArgs{
 		Interpreter:            tool.Interpreter(sharedcluster.Tool),
@@ -109,7 +123,7 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 		Environment:            env,
 		Logging:                local.LoggingStderr,
 		AddPreviousOutputInEnv: pulumi.Bool(false),
-		Triggers:               pulumi.Array{student.UID}, // a token is good for one account alone
+		Triggers:               pulumi.Array{account.Metadata.Uid().Elem()}, // a token is good for one account alone
 	}, pulumi.Parent(t), tool.Timeouts("2m"), pulumi.AdditionalSecretOutputs([]string{"stdout"}))
 	if err != nil {
 		return nil, err
@@ -149,25 +163,20 @@ func studentRules(namespace string, args *StudentArgs) []rbac.Rule {
 // nobody from another student's namespace gets in. kube-system may, since a
 // hosted API server reaches pods through its agents there. A network plugin
 // that knows no policies ignores it.
-func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, parent pulumi.Resource, opts []pulumi.ResourceOption) error {
-	api, err := discoveryv1.GetEndpointSlice(ctx, "kubernetes", pulumi.ID("default/kubernetes"), nil,
-		pulumi.Parent(parent), pulumi.Provider(on.Provider))
-	if err != nil {
-		return err
+func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, opts []pulumi.ResourceOption) error {
+	peers := func(addresses []string) networkingv1.NetworkPolicyPeerArray {
+		var all networkingv1.NetworkPolicyPeerArray
+		for _, a := range addresses {
+			all = append(all, &networkingv1.NetworkPolicyPeerArgs{IpBlock: &networkingv1.IPBlockArgs{Cidr: pulumi.String(hostCIDR(a))}})
+		}
+		return all
 	}
-	apiServer := api.Endpoints.ApplyT(func(endpoints []discoveryv1.Endpoint) ([]networkingv1.NetworkPolicyPeer, error) {
-		var peers []networkingv1.NetworkPolicyPeer
-		for _, e := range endpoints {
-			for _, address := range e.Addresses {
-				peers = append(peers, networkingv1.NetworkPolicyPeer{IpBlock: &networkingv1.IPBlock{Cidr: hostCIDR(address)}})
-			}
-		}
-		if len(peers) == 0 { // a rule without peers is for everybody
-			return nil, errors.New("EndpointSlice default/kubernetes has no addresses, so the NetworkPolicy cannot name the API server")
-		}
-		return peers, nil
-	}).(networkingv1.NetworkPolicyPeerArrayOutput)
-
+	cluster := on.args.Cluster
+	if len(cluster.APIServer) == 0 || len(cluster.Nodes) == 0 { // a rule without peers is for everybody
+		return fmt.Errorf("the cluster names no address of its API server or none of its nodes (EndpointSlice default/kubernetes: %d, nodes: %d), so the NetworkPolicy cannot",
+			len(cluster.APIServer), len(cluster.Nodes))
+	}
+	apiServer, nodes := peers(cluster.APIServer), peers(cluster.Nodes)
 	namespace := func(name string) *networkingv1.NetworkPolicyPeerArgs {
 		return &networkingv1.NetworkPolicyPeerArgs{NamespaceSelector: &metav1.LabelSelectorArgs{
 			MatchLabels: pulumi.StringMap{"kubernetes.io/metadata.name": pulumi.String(name)},
@@ -177,7 +186,7 @@ func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, pare
 	port := func(protocol string, number int) *networkingv1.NetworkPolicyPortArgs {
 		return &networkingv1.NetworkPolicyPortArgs{Protocol: pulumi.String(protocol), Port: pulumi.Int(number)}
 	}
-	_, err = networkingv1.NewNetworkPolicy(ctx, on.Namespace, &networkingv1.NetworkPolicyArgs{
+	_, err := networkingv1.NewNetworkPolicy(ctx, on.Namespace, &networkingv1.NetworkPolicyArgs{
 		Metadata: kube.Meta(on.Namespace, "bootcamp", "bootcamp"),
 		Spec: &networkingv1.NetworkPolicySpecArgs{
 			PodSelector: &metav1.LabelSelectorArgs{},
@@ -190,12 +199,13 @@ func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, pare
 			},
 			Egress: networkingv1.NetworkPolicyEgressRuleArray{
 				&networkingv1.NetworkPolicyEgressRuleArgs{To: networkingv1.NetworkPolicyPeerArray{own, namespace(PlatformNamespace)}},
-				&networkingv1.NetworkPolicyEgressRuleArgs{ // DNS
-					To:    networkingv1.NetworkPolicyPeerArray{namespace("kube-system")},
+				&networkingv1.NetworkPolicyEgressRuleArgs{ // DNS: its pods, and where a cache on the node answers for them
+					To:    append(networkingv1.NetworkPolicyPeerArray{namespace("kube-system")}, peers(slices.Concat(cluster.DNS, nodeLocalDNS))...),
 					Ports: networkingv1.NetworkPolicyPortArray{port("UDP", 53), port("TCP", 53)},
 				},
 				&networkingv1.NetworkPolicyEgressRuleArgs{To: apiServer},
 				&networkingv1.NetworkPolicyEgressRuleArgs{ // node-exporter, at the nodes' own addresses
+					To:    nodes,
 					Ports: networkingv1.NetworkPolicyPortArray{port("TCP", nodeExporterPort)},
 				},
 			},
@@ -203,6 +213,10 @@ func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, pare
 	}, opts...)
 	return err
 }
+
+// nodeLocalDNS are the addresses at which a cache on each node answers: NodeLocal
+// DNSCache by its manual and on GKE and EKS, and AKS's LocalDNS.
+var nodeLocalDNS = []string{"169.254.20.10", "169.254.10.10", "169.254.10.11"}
 
 func hostCIDR(address string) string {
 	for _, c := range address {

@@ -28,8 +28,10 @@ import (
 )
 
 // APIServer is a Kubernetes API server in memory, over HTTPS. It knows the lab's
-// kinds; it gets, lists (by labels), makes and deletes objects; it gives a token
-// of an account and asks for none. Nothing happens in it by itself.
+// kinds; it gets, lists (by labels), makes, patches (by merging) and deletes objects;
+// it gives a token of an account and asks for none. Nothing happens in it by itself,
+// but that what is deleted stays while finalizers, the grace of a pod (over a minute)
+// or, of a namespace, what is in it keep it.
 type APIServer struct {
 	URL string
 	// Allowed tells what the bearer of a token may do; where it is nil, all may get,
@@ -186,15 +188,92 @@ func (s *APIServer) serve(w http.ResponseWriter, r *http.Request) {
 		o := s.find(r.URL.Path)
 		switch {
 		case o == nil:
-			fail(w, http.StatusNotFound)
+			list := s.list(r.URL.Path, r.URL.Query().Get("labelSelector"))
+			if list == nil {
+				fail(w, http.StatusNotFound)
+				return
+			}
+			for _, o := range list.Items {
+				s.end(&o, nil)
+			}
 		case options != nil && options.Preconditions != nil && options.Preconditions.UID != nil && *options.Preconditions.UID != o.GetUID():
 			fail(w, http.StatusConflict)
+			return
 		default:
-			s.remove(r.URL.Path)
-			write(w, http.StatusOK, metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
+			s.end(o, options)
 		}
+		write(w, http.StatusOK, metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
+	case http.MethodPatch:
+		o, patch := s.find(r.URL.Path), map[string]any{}
+		if o == nil {
+			fail(w, http.StatusNotFound)
+			return
+		}
+		if err := json.NewDecoder(r.Body).Decode(&patch); err != nil || r.Header.Get("Content-Type") != string(types.MergePatchType) {
+			fail(w, http.StatusBadRequest)
+			return
+		}
+		if uid, found, _ := unstructured.NestedString(patch, "metadata", "uid"); found && uid != string(o.GetUID()) {
+			fail(w, http.StatusConflict)
+			return
+		}
+		merge(o.Object, patch)
+		write(w, http.StatusOK, o)
+		s.sweep()
 	default:
 		fail(w, http.StatusMethodNotAllowed)
+	}
+}
+
+// end begins the deletion of an object.
+func (s *APIServer) end(o *unstructured.Unstructured, options *metav1.DeleteOptions) {
+	p, _ := pathOf(o)
+	if o = s.find(p); o == nil {
+		return
+	}
+	now := metav1.Now()
+	o.SetDeletionTimestamp(&now)
+	if options != nil && options.GracePeriodSeconds != nil {
+		o.SetDeletionGracePeriodSeconds(options.GracePeriodSeconds)
+	}
+	if o.GetKind() == "Namespace" {
+		for _, in := range slices.Clone(s.objects) {
+			if in.GetNamespace() == o.GetName() {
+				s.end(in, nil)
+			}
+		}
+	}
+	s.sweep()
+}
+
+// sweep takes away what was deleted and is kept by nothing.
+func (s *APIServer) sweep() {
+	before := len(s.objects)
+	s.objects = slices.DeleteFunc(s.objects, func(o *unstructured.Unstructured) bool {
+		grace, found, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "terminationGracePeriodSeconds")
+		given := o.GetDeletionGracePeriodSeconds()
+		slow := o.GetKind() == "Pod" && found && len(fmt.Sprint(grace)) > 2 && (given == nil || *given > 60)
+		full := o.GetKind() == "Namespace" && slices.ContainsFunc(s.objects, func(in *unstructured.Unstructured) bool { return in.GetNamespace() == o.GetName() })
+		return o.GetDeletionTimestamp() != nil && len(o.GetFinalizers()) == 0 && !slow && !full
+	})
+	if len(s.objects) < before { // a namespace may be empty now
+		s.sweep()
+	}
+}
+
+// merge is a JSON merge patch (RFC 7396).
+func merge(into, patch map[string]any) {
+	for k, v := range patch {
+		inner, isMap := v.(map[string]any)
+		have, hasMap := into[k].(map[string]any)
+		switch {
+		case v == nil:
+			delete(into, k)
+		case isMap && hasMap:
+			merge(have, inner)
+		default:
+			into[k] = v
+		}
 	}
 }
 

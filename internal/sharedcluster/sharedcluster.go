@@ -13,17 +13,15 @@ import (
 	"strings"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"k8sbootcamp/internal/kubeclient"
 )
@@ -32,8 +30,9 @@ import (
 // run, and its verbs.
 const (
 	Tool           = "sharedcluster"
-	VerbClaim      = "claim"      // prove that names are free or the stack's, print the claim
+	VerbClaim      = "claim"      // prove that names are free or the stack's, print the Claim
 	VerbRelease    = "release"    // delete what has the claim
+	VerbLeave      = "leave"      // what a destroy begins with
 	VerbKubeconfig = "kubeconfig" // print a kubeconfig of an account
 )
 
@@ -41,10 +40,12 @@ const (
 const (
 	EnvKubeconfig = "BOOTCAMP_KUBECONFIG" // a file; empty is kubectl's own rule
 	EnvContext    = "BOOTCAMP_CONTEXT"
-	EnvOwned      = "BOOTCAMP_OWNED"    // the stack's objects, as Owned writes them
-	EnvRequired   = "BOOTCAMP_REQUIRED" // objects that must be there before
+	EnvOwned      = "BOOTCAMP_OWNED"     // the stack's objects, as Owned writes them
+	EnvRequired   = "BOOTCAMP_REQUIRED"  // objects that must be there before
+	EnvHostPort   = "BOOTCAMP_HOST_PORT" // of the nodes, that must be free of others' pods; empty is none
+	EnvClaim      = "BOOTCAMP_CLAIM"     // as VerbClaim printed it
 	EnvNamespace  = "BOOTCAMP_NAMESPACE"
-	EnvAccount    = "BOOTCAMP_ACCOUNT"
+	EnvAccount    = "BOOTCAMP_ACCOUNT" // NAMESPACE/NAME
 	EnvLifetime   = "BOOTCAMP_LIFETIME"
 )
 
@@ -54,19 +55,56 @@ const (
 	AnnotationStack = "bootcamp/stack"
 )
 
-const (
-	requestTimeout = 30 * time.Second
-	goneTimeout    = 4 * time.Minute // a namespace empties itself first
-)
+const requestTimeout = 30 * time.Second
 
-// Object is the plural resource and the name of an object of the whole cluster.
-type Object struct{ Resource, Name string }
+// Claim is whose objects are, and on which cluster.
+type Claim struct {
+	Mark    string // random; AnnotationClaim of each object
+	Cluster string // Facts.ID; empty where an earlier version of this program made the claim
+}
 
-func (o Object) String() string { return o.Resource + "/" + o.Name }
+// ParseClaim reads what VerbClaim printed.
+func ParseClaim(printed string) Claim {
+	mark, cluster, _ := strings.Cut(strings.TrimSpace(printed), " ")
+	return Claim{mark, cluster}
+}
+
+func (c Claim) String() string { return strings.TrimSpace(c.Mark + " " + c.Cluster) }
+
+// AnotherClusterError is a cluster that is not the one which a stack was made on.
+type AnotherClusterError struct{ Was, Is string }
+
+func (e *AnotherClusterError) Error() string {
+	return fmt.Sprintf("this is another cluster than the stack's (its namespace kube-system has UID %s, the stack's has %s); nothing was touched. "+
+		"Let kubeContext and kubeconfigPath lead to the stack's own cluster; if that is gone for good, `go run ./cmd/class destroy --forget` forgets the stack", e.Is, e.Was)
+}
+
+// On returns an *AnotherClusterError where the claim is on another cluster than that
+// of this ID.
+func (c Claim) On(id string) error {
+	if c.Cluster != "" && c.Cluster != id {
+		return &AnotherClusterError{Was: c.Cluster, Is: id}
+	}
+	return nil
+}
+
+// Object is the plural resource and the name of an object that lies outside of the
+// stack's namespace, and the namespace of one that lies in another's.
+type Object struct{ Resource, Namespace, Name string }
+
+func (o Object) String() string {
+	if o.Namespace != "" {
+		return o.Resource + "/" + o.Namespace + "/" + o.Name
+	}
+	return o.Resource + "/" + o.Name
+}
+
+const serviceAccounts = "serviceaccounts" // the one resource that has a namespace
 
 // resources are the kinds that a stack has outside its namespace.
 var resources = map[string]schema.GroupVersionResource{
 	"namespaces":                        {Version: "v1", Resource: "namespaces"},
+	serviceAccounts:                     {Version: "v1", Resource: "serviceaccounts"},
 	"clusterroles":                      {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
 	"clusterrolebindings":               {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
 	"validatingadmissionpolicies":       {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"},
@@ -87,10 +125,14 @@ func ParseOwned(s string) ([]Object, error) {
 	var out []Object
 	for _, f := range strings.Fields(s) {
 		resource, name, _ := strings.Cut(f, "/")
-		if _, known := resources[resource]; !known || name == "" {
-			return nil, fmt.Errorf("%q is not RESOURCE/NAME of a known resource", f)
+		o := Object{Resource: resource, Name: name}
+		if resource == serviceAccounts {
+			o.Namespace, o.Name, _ = strings.Cut(name, "/")
 		}
-		out = append(out, Object{resource, name})
+		if _, known := resources[resource]; !known || o.Name == "" || strings.Contains(o.Name, "/") {
+			return nil, fmt.Errorf("%q is not RESOURCE/NAME (%s/NAMESPACE/NAME) of a known resource", f, serviceAccounts)
+		}
+		out = append(out, o)
 	}
 	return out, nil
 }
@@ -118,10 +160,12 @@ func (a Access) Check() error {
 
 // Client is a connection to a shared cluster.
 type Client struct {
-	config  *rest.Config
-	dynamic dynamic.Interface
-	typed   kubernetes.Interface
-	log     io.Writer
+	config   *rest.Config
+	dynamic  dynamic.Interface
+	metadata metadata.Interface
+	typed    kubernetes.Interface
+	log      io.Writer
+	tick     time.Duration // between two looks at what is being deleted
 }
 
 // Connect makes a client; progress goes to log.
@@ -138,7 +182,11 @@ func Connect(a Access, log io.Writer) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{config: config, dynamic: dyn, typed: typed, log: log}, nil
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{config: config, dynamic: dyn, metadata: meta, typed: typed, log: log, tick: time.Second}, nil
 }
 
 // TakenError is an object that is there already and not the stack's.
@@ -159,20 +207,65 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is missing; the class's own stack makes it: `pulumi up` a stack with mode=shared-platform on this cluster first", e.Object)
 }
 
+// Claim proves that a stack may make its objects here: none of them is another's, and
+// those that it needs are there. It returns the claim, which is on this cluster now.
+func (c *Client) Claim(ctx context.Context, claim Claim, owned, required []Object) (Claim, error) {
+	id, err := c.id(ctx)
+	if err == nil {
+		err = claim.On(id)
+	}
+	if err == nil {
+		err = errors.Join(c.There(ctx, required), c.Free(ctx, claim, owned))
+	}
+	if err != nil {
+		return Claim{}, err
+	}
+	return Claim{claim.Mark, id}, nil
+}
+
 // Free returns a *TakenError for each object which is there already without the
 // claim; a stack takes nothing over on a cluster that others use. An empty claim
 // is nobody's.
-func (c *Client) Free(ctx context.Context, claim string, objects []Object) error {
+func (c *Client) Free(ctx context.Context, claim Claim, objects []Object) error {
+	owners, err := c.owners(ctx, objects)
+	if err != nil {
+		return errors.Join(err, claim.taken(owners))
+	}
+	return claim.taken(owners)
+}
+
+// taken returns a *TakenError for each object that is not the claim's.
+func (c Claim) taken(owners []Owner) error {
+	var errs []error
+	for _, o := range owners {
+		if c.Mark == "" || o.Mark != c.Mark {
+			errs = append(errs, &TakenError{o.Object, o.Stack, o.Words})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Owner is whose an object is that there is.
+type Owner struct {
+	Object Object
+	Mark   string // of the claim
+	Stack  string // empty where no stack of this project made it
+	Words  string // for people
+}
+
+// owners are those of the objects that there are.
+func (c *Client) owners(ctx context.Context, objects []Object) ([]Owner, error) {
+	var found []Owner
 	var errs []error
 	for _, o := range objects {
 		live, err := c.get(ctx, o)
 		if err != nil {
 			errs = append(errs, err)
-		} else if live != nil && (claim == "" || live.GetAnnotations()[AnnotationClaim] != claim) {
-			errs = append(errs, &TakenError{o, live.GetAnnotations()[AnnotationStack], owner(live)})
+		} else if live != nil {
+			found = append(found, Owner{o, live.GetAnnotations()[AnnotationClaim], live.GetAnnotations()[AnnotationStack], owner(live)})
 		}
 	}
-	return errors.Join(errs...)
+	return found, errors.Join(errs...)
 }
 
 // There returns a *MissingError for each object which is missing.
@@ -189,48 +282,55 @@ func (c *Client) There(ctx context.Context, objects []Object) error {
 }
 
 // Release deletes the objects that bear the claim and returns once they are
-// gone. Objects without it stay.
-func (c *Client) Release(ctx context.Context, claim string, objects []Object) error {
-	if claim == "" {
+// gone. Objects without it stay, and so does another cluster.
+func (c *Client) Release(ctx context.Context, claim Claim, objects []Object) error {
+	if claim.Mark == "" {
 		return errors.New("the claim is empty")
+	}
+	if err := c.same(ctx, claim); err != nil {
+		return err
 	}
 	var errs []error
 	for _, o := range objects {
 		live, err := c.get(ctx, o)
-		if err == nil && live != nil && live.GetAnnotations()[AnnotationClaim] == claim {
+		if err == nil && live != nil && live.GetAnnotations()[AnnotationClaim] == claim.Mark {
 			fmt.Fprintf(c.log, "removing %s, which a run that was cut short has left\n", o)
-			err = c.remove(ctx, o, live)
+			err = c.remove(ctx, o, live.GetUID())
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
+func (c *Client) resource(o Object) dynamic.ResourceInterface {
+	all := c.dynamic.Resource(resources[o.Resource])
+	if o.Namespace != "" {
+		return all.Namespace(o.Namespace)
+	}
+	return all
+}
+
 func (c *Client) get(ctx context.Context, o Object) (*unstructured.Unstructured, error) {
-	live, err := c.dynamic.Resource(resources[o.Resource]).Get(ctx, o.Name, metav1.GetOptions{})
+	live, err := c.resource(o).Get(ctx, o.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", o, err)
+		return nil, fmt.Errorf("%s: %w", o, kubeclient.Explain(err))
 	}
 	return live, nil
 }
 
-func (c *Client) remove(ctx context.Context, o Object, live *unstructured.Unstructured) error {
-	access, uid := c.dynamic.Resource(resources[o.Resource]), live.GetUID()
-	err := access.Delete(ctx, o.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+// remove deletes the object of this UID, and returns once it is gone.
+func (c *Client) remove(ctx context.Context, o Object, uid types.UID) error {
+	err := c.resource(o).Delete(ctx, o.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting %s: %w", o, err)
+		return fmt.Errorf("deleting %s: %w", o, kubeclient.Explain(err))
 	}
-	err = wait.PollUntilContextTimeout(ctx, time.Second, goneTimeout, true, func(ctx context.Context) (bool, error) {
-		now, err := c.get(ctx, o)
-		return err == nil && (now == nil || now.GetUID() != uid), nil
-	})
-	if err != nil {
-		return fmt.Errorf("%s is still there %s after its deletion: %w", o, goneTimeout, err)
+	if o.Resource == "namespaces" {
+		return c.vacate(ctx, o.Name, uid)
 	}
-	return nil
+	return c.gone(ctx, o, uid)
 }
 
 // owner says in words whose an object is, by all that objects tell of that.
@@ -250,36 +350,4 @@ func owner(o *unstructured.Unstructured) string {
 	}
 	known = append(known, "made "+o.GetCreationTimestamp().UTC().Format(time.RFC3339))
 	return "not this project (" + strings.Join(known, ", ") + ")"
-}
-
-// Kubeconfig makes a kubeconfig for a ServiceAccount: the cluster as the
-// administrator reaches it, a token that is bound to the account and expires,
-// and the namespace preset. The cluster may shorten the lifetime.
-func (c *Client) Kubeconfig(ctx context.Context, namespace, account string, lifetime time.Duration) ([]byte, time.Time, error) {
-	seconds := int64(lifetime.Seconds())
-	answer, err := c.typed.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("a token for %s/%s: %w", namespace, account, err)
-	}
-	tls := c.config.TLSClientConfig
-	if len(tls.CAData) == 0 && tls.CAFile != "" {
-		if err := rest.LoadTLSFiles(c.config); err != nil {
-			return nil, time.Time{}, err
-		}
-		tls = c.config.TLSClientConfig
-	}
-	out := clientcmdapi.NewConfig()
-	out.Clusters[namespace] = &clientcmdapi.Cluster{
-		Server:                   c.config.Host,
-		CertificateAuthorityData: tls.CAData,
-		InsecureSkipTLSVerify:    tls.Insecure,
-		TLSServerName:            tls.ServerName,
-	}
-	out.AuthInfos[namespace] = &clientcmdapi.AuthInfo{Token: answer.Status.Token}
-	out.Contexts[namespace] = &clientcmdapi.Context{Cluster: namespace, AuthInfo: namespace, Namespace: namespace}
-	out.CurrentContext = namespace
-	raw, err := clientcmd.Write(*out)
-	return raw, answer.Status.ExpirationTimestamp.Time, err
 }

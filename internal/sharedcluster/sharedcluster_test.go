@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,8 +18,9 @@ import (
 )
 
 var (
-	namespace = Object{"namespaces", "bootcamp-alice"}
-	binding   = Object{"clusterrolebindings", "bootcamp-alice-nodes"}
+	namespace = Object{Resource: "namespaces", Name: "bootcamp-alice"}
+	binding   = Object{Resource: "clusterrolebindings", Name: "bootcamp-alice-nodes"}
+	account   = Object{Resource: "serviceaccounts", Namespace: "bootcamp-platform", Name: "bootcamp-alice"}
 )
 
 const (
@@ -42,12 +44,13 @@ func claimed(by string) string { return `"bootcamp/claim":"` + by + `"` }
 // client is connected to a cluster with these objects.
 func client(t *testing.T, objects ...string) (*Client, *fake.APIServer, *bytes.Buffer) {
 	t.Helper()
-	server := fake.NewAPIServer(t, objects...)
+	server := fake.NewAPIServer(t, append(slices.Clone(objects), `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"this-one"}}`)...)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	require.NoError(t, os.WriteFile(file, server.Kubeconfig("class"), 0o600))
 	var log bytes.Buffer
 	c, err := Connect(Access{Kubeconfig: file, Context: "class"}, &log)
 	require.NoError(t, err)
+	c.tick = 5 * time.Millisecond
 	return c, server, &log
 }
 
@@ -60,7 +63,7 @@ func parts(t *testing.T, err error) []error {
 }
 
 func TestOwnedRoundTrip(t *testing.T) {
-	objects := []Object{namespace, binding}
+	objects := []Object{namespace, binding, account}
 	got, err := ParseOwned(Owned(objects))
 	require.NoError(t, err)
 	assert.Equal(t, objects, got)
@@ -69,7 +72,7 @@ func TestOwnedRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, got)
 
-	for _, bad := range []string{"pods/x", "namespaces", "namespaces/", "/x"} {
+	for _, bad := range []string{"pods/x", "namespaces", "namespaces/", "/x", "namespaces/a/b", "serviceaccounts/x", "serviceaccounts/x/y/z"} {
 		_, err := ParseOwned(bad)
 		assert.ErrorContains(t, err, fmt.Sprintf("%q", bad))
 	}
@@ -78,12 +81,12 @@ func TestOwnedRoundTrip(t *testing.T) {
 func TestFree(t *testing.T) {
 	both := []Object{namespace, binding}
 	c, _, _ := client(t)
-	assert.NoError(t, c.Free(t.Context(), "", both), "nothing is there")
+	assert.NoError(t, c.Free(t.Context(), Claim{}, both), "nothing is there")
 
 	c, server, _ := client(t,
 		namespaceOf(claimed("c1")+`,"bootcamp/stack":"organization/bootcamp/alice"`),
 		bindingOf("", `"app.kubernetes.io/managed-by":"Helm"`))
-	errs := parts(t, c.Free(t.Context(), "", both))
+	errs := parts(t, c.Free(t.Context(), Claim{}, both))
 	require.Len(t, errs, 2)
 	var taken *TakenError
 	require.ErrorAs(t, errs[0], &taken)
@@ -94,14 +97,14 @@ func TestFree(t *testing.T) {
 	assert.Empty(t, taken.Stack)
 	assert.Contains(t, taken.Owner, "Helm", "all that is known of the owner")
 
-	errs = parts(t, c.Free(t.Context(), "c1", both))
+	errs = parts(t, c.Free(t.Context(), Claim{Mark: "c1"}, both))
 	require.Len(t, errs, 1, "an object of the claim is free for it")
 	require.ErrorAs(t, errs[0], &taken)
 	assert.Equal(t, binding, taken.Object)
-	assert.Error(t, c.Free(t.Context(), "c2", []Object{namespace}), "an object of another claim is not")
+	assert.Error(t, c.Free(t.Context(), Claim{Mark: "c2"}, []Object{namespace}), "an object of another claim is not")
 
 	server.Fail("GET "+namespacePath, http.StatusForbidden)
-	err := c.Free(t.Context(), "c1", []Object{namespace})
+	err := c.Free(t.Context(), Claim{Mark: "c1"}, []Object{namespace})
 	require.Error(t, err, "what cannot be seen may be another's")
 	assert.NotErrorAs(t, err, &taken)
 }
@@ -124,9 +127,9 @@ func TestThere(t *testing.T) {
 
 func TestRelease(t *testing.T) {
 	c, server, log := client(t, namespaceOf(claimed("c1")), bindingOf(claimed("c2"), ""))
-	assert.Error(t, c.Release(t.Context(), "", []Object{namespace}), "an empty claim would be everybody's")
+	assert.Error(t, c.Release(t.Context(), Claim{}, []Object{namespace}), "an empty claim would be everybody's")
 
-	require.NoError(t, c.Release(t.Context(), "c1", []Object{namespace, binding, {"clusterroles", "never-made"}}))
+	require.NoError(t, c.Release(t.Context(), Claim{Mark: "c1"}, []Object{namespace, binding, {Resource: "clusterroles", Name: "never-made"}}))
 	assert.False(t, server.Has(namespacePath), "the claim's namespace is still there")
 	assert.True(t, server.Has(bindingPath), "an object of another claim is gone")
 	assert.Contains(t, log.String(), namespace.String())
@@ -147,23 +150,25 @@ func TestReleaseOfAnother(t *testing.T) {
 		looked = true
 		_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"bootcamp-alice","uid":"an-older-one","annotations":{` + claimed("c1") + `}}}`))
 	})
-	assert.Error(t, c.Release(t.Context(), "c1", []Object{namespace}))
+	assert.Error(t, c.Release(t.Context(), Claim{Mark: "c1"}, []Object{namespace}))
 	assert.True(t, server.Has(namespacePath), "another's namespace is gone")
 }
 
 // TestKubeconfig: it leads to the cluster, as the account, into the namespace.
 func TestKubeconfig(t *testing.T) {
-	c, server, _ := client(t, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"namespace":"bootcamp-alice","name":"student"}}`)
-	raw, _, err := c.Kubeconfig(t.Context(), "bootcamp-alice", "student", time.Hour)
+	c, server, _ := client(t, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"namespace":"bootcamp-platform","name":"bootcamp-alice"}}`)
+	raw, _, err := c.Kubeconfig(t.Context(), "bootcamp-alice", "bootcamp-platform/bootcamp-alice", time.Hour)
 	require.NoError(t, err)
 	config, err := kubeclient.FromBytes(raw, "bootcamp-alice")
 	require.NoError(t, err)
 	assert.Equal(t, server.URL, config.Host)
-	assert.Equal(t, fake.Token("bootcamp-alice", "student"), config.BearerToken)
+	assert.Equal(t, fake.Token("bootcamp-platform", "bootcamp-alice"), config.BearerToken)
 	assert.Contains(t, string(raw), "namespace: bootcamp-alice")
 
-	_, _, err = c.Kubeconfig(t.Context(), "bootcamp-alice", "teacher", time.Hour)
+	_, _, err = c.Kubeconfig(t.Context(), "bootcamp-alice", "bootcamp-platform/teacher", time.Hour)
 	assert.Error(t, err, "an account that is not there")
+	_, _, err = c.Kubeconfig(t.Context(), "bootcamp-alice", "bootcamp-alice", time.Hour)
+	assert.ErrorContains(t, err, "not NAMESPACE/NAME")
 }
 
 func TestAccess(t *testing.T) {

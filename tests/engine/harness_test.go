@@ -237,6 +237,6 @@ func (s *sim) program(serverAddr func() string, returned *error) deploytest.Prog
 			return err
 		}
 		defer ctx.Close()
-		return pulumi.RunWithContext(ctx, lab.New(keys))
+		return pulumi.RunWithContext(ctx, lab.New(keys, lab.Ask{Cluster: s.world.ask}))
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // The two providers behave as the plugins do (their source at 1.2.1 and 4.32.0
@@ -115,11 +116,19 @@ func diff(olds, news resource.PropertyMap, replaces func(d *resource.ObjectDiff)
 	return plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: d.ChangedKeys(), ReplaceKeys: replaces(d)}
 }
 
-// commandProvider runs `go tool kindcluster VERB` on the world, and nothing else.
+// commandProvider runs `go tool kindcluster VERB` and `go tool sharedcluster VERB` on
+// the world, and nothing else; no verb is nothing to run.
 func commandProvider(w *world) plugin.Provider {
+	tools := map[string]func(context.Context, *world, string, map[string]string, string) (string, error){
+		kindcluster.Tool: kindclusterTool, sharedcluster.Tool: sharedclusterTool,
+	}
 	run := func(ctx context.Context, verb string, in, previous resource.PropertyMap) (string, error) {
-		if got := reveal(in["interpreter"]); !reflect.DeepEqual(got.Mappable(), []any{"go", "tool", kindcluster.Tool}) {
-			return "", fmt.Errorf("interpreter %v: a shell or an unknown program", got)
+		line, _ := reveal(in["interpreter"]).Mappable().([]any)
+		if len(line) != 3 || !reflect.DeepEqual(line[:2], []any{"go", "tool"}) || tools[fmt.Sprint(line[2])] == nil {
+			return "", fmt.Errorf("interpreter %v: a shell or an unknown program", line)
+		}
+		if verb == "" {
+			return text(previous, "stdout"), nil
 		}
 		env := map[string]string{}
 		if e := in["environment"]; e.IsObject() {
@@ -130,7 +139,7 @@ func commandProvider(w *world) plugin.Provider {
 		if v, ok := in["addPreviousOutputInEnv"]; !ok || v.BoolValue() {
 			env[kindcluster.EnvPrinted] = text(previous, "stdout")
 		}
-		return kindclusterTool(ctx, w, verb, env, text(in, "stdin"))
+		return tools[line[2].(string)](ctx, w, verb, env, text(in, "stdin"))
 	}
 	output := func(in resource.PropertyMap, stdout resource.PropertyValue) resource.PropertyMap {
 		out := in.Copy()
@@ -213,6 +222,33 @@ func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]
 		return "", fmt.Errorf("exit status 1: running %q:\n%s%w", verb, log.String(), err)
 	}
 	return strings.TrimSuffix(out, "\n"), nil
+}
+
+// worldID is the identity of the shared cluster of a world.
+const worldID = "0a1b2c3d-0000-4000-8000-000000000002"
+
+// sharedclusterTool is cmd/sharedcluster, whose work is proven elsewhere, on a shared
+// cluster that is the world's "class".
+func sharedclusterTool(_ context.Context, w *world, verb string, env map[string]string, _ string) (string, error) {
+	claim := sharedcluster.ParseClaim(env[kindcluster.EnvPrinted])
+	out := ""
+	switch verb {
+	case sharedcluster.VerbClaim:
+		out = sharedcluster.Claim{Mark: cmp.Or(claim.Mark, kindcluster.NewClaim()), Cluster: worldID}.String()
+	case sharedcluster.VerbKubeconfig:
+		out = "a kubeconfig for " + env[sharedcluster.EnvAccount]
+	case sharedcluster.VerbRelease:
+		if claim.Mark == "" {
+			return "", errors.New("release was told no claim")
+		}
+	case sharedcluster.VerbLeave:
+		if sharedcluster.ParseClaim(env[sharedcluster.EnvClaim]).Mark == "" {
+			return "", errors.New("leave was told no claim")
+		}
+	default:
+		return "", fmt.Errorf("sharedcluster has no verb %q", verb)
+	}
+	return out, w.Change(verb, func(bool) error { return nil })
 }
 
 // forceNew are the properties that cannot be changed in place.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"k8sbootcamp/internal/fake"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // world is one machine in memory: its Docker, the kind clusters on it and the
@@ -80,6 +82,11 @@ func dropKeys(o map[string]any, keys ...string) map[string]any {
 		}
 	}
 	return out
+}
+
+// ask is what a shared cluster says of itself.
+func (w *world) ask(context.Context, sharedcluster.Access, []sharedcluster.Object) (*sharedcluster.Facts, error) {
+	return &sharedcluster.Facts{ID: worldID, APIServer: []string{"192.0.2.2"}, DNS: []string{"198.51.100.10"}, Nodes: []string{"192.0.2.3"}}, nil
 }
 
 // keys lists the objects of a cluster.

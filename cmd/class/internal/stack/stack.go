@@ -32,6 +32,7 @@ import (
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // agent is how Pulumi's history names this tool.
@@ -86,7 +87,7 @@ func Open(ctx context.Context, tools Tools, c *config.Stack) (*Stack, error) {
 }
 
 func (s *Stack) open(ctx context.Context, env map[string]string) error {
-	space, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(s.dir), auto.EnvVars(env), auto.Pulumi(&s.cli), auto.Program(lab.New(s.Keys)))
+	space, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(s.dir), auto.EnvVars(env), auto.Pulumi(&s.cli), auto.Program(lab.New(s.Keys, lab.Ask{Cluster: sharedcluster.Ask})))
 	if err != nil {
 		return err
 	}

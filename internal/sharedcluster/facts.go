@@ -1,0 +1,130 @@
+package sharedcluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"k8sbootcamp/internal/kubeclient"
+)
+
+// Facts are what a stack must know of a shared cluster before it makes anything
+// there.
+type Facts struct {
+	// ID is the UID of the namespace kube-system: which cluster it is, whatever a
+	// kubeconfig calls it and wherever that lies.
+	ID        string
+	APIServer []string // addresses behind the Service kubernetes
+	DNS       []string // addresses of the cluster's own name servers
+	Nodes     []string // addresses of the nodes
+	Owners    []Owner  // of the stack's objects that there are
+}
+
+// Ask asks a cluster for its facts. The errors say which cluster, and what to do.
+func Ask(ctx context.Context, a Access, owned []Object) (*Facts, error) {
+	c, err := Connect(a, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.facts(ctx, owned)
+	if err != nil {
+		return nil, fmt.Errorf("the cluster of context %q: %w", a.Context, err)
+	}
+	return f, nil
+}
+
+func (c *Client) facts(ctx context.Context, owned []Object) (*Facts, error) {
+	f := &Facts{}
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() (err error) { f.ID, err = c.id(ctx); return err })
+	parts.Go(func() (err error) { f.Owners, err = c.owners(ctx, owned); return err })
+	parts.Go(func() (err error) { f.APIServer, err = apiServer(ctx, c.typed); return kubeclient.Explain(err) })
+	parts.Go(func() (err error) { f.DNS, err = nameServers(ctx, c.typed); return kubeclient.Explain(err) })
+	parts.Go(func() (err error) { f.Nodes, err = nodes(ctx, c.typed); return kubeclient.Explain(err) })
+	return f, parts.Wait()
+}
+
+// Mine returns an error where this is another cluster than the one of the claim that
+// VerbClaim printed (*AnotherClusterError), or an object of the stack's name is not
+// the claim's (*TakenError).
+func (f *Facts) Mine(printed string) error {
+	claim := ParseClaim(printed)
+	if err := claim.On(f.ID); err != nil {
+		return err
+	}
+	return claim.taken(f.Owners)
+}
+
+// id is Facts.ID.
+func (c *Client) id(ctx context.Context) (string, error) {
+	system, err := c.typed.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", kubeclient.Explain(err)
+	}
+	return string(system.UID), nil
+}
+
+// same returns an *AnotherClusterError where the claim is on another cluster.
+func (c *Client) same(ctx context.Context, claim Claim) error {
+	id, err := c.id(ctx)
+	if err != nil {
+		return err
+	}
+	return claim.On(id)
+}
+
+func apiServer(ctx context.Context, c kubernetes.Interface) ([]string, error) {
+	slice, err := c.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, e := range slice.Endpoints {
+		found = append(found, e.Addresses...)
+	}
+	return sorted(found), nil
+}
+
+// nameServers are the Services of kube-system that serve DNS's port, whatever the
+// cluster's distribution calls them.
+func nameServers(ctx context.Context, c kubernetes.Interface) ([]string, error) {
+	services, err := c.CoreV1().Services(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, s := range services.Items {
+		if slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == 53 }) && s.Spec.ClusterIP != corev1.ClusterIPNone {
+			found = append(found, s.Spec.ClusterIPs...)
+		}
+	}
+	return sorted(found), nil
+}
+
+func nodes(ctx context.Context, c kubernetes.Interface) ([]string, error) {
+	all, err := c.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, n := range all.Items {
+		for _, a := range n.Status.Addresses {
+			if a.Type == corev1.NodeInternalIP {
+				found = append(found, a.Address)
+			}
+		}
+	}
+	return sorted(found), nil
+}
+
+// sorted makes addresses ones that can be compared: the order says nothing.
+func sorted(addresses []string) []string {
+	slices.Sort(addresses)
+	return slices.Compact(addresses)
+}
