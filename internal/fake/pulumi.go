@@ -37,6 +37,8 @@ type Pulumi struct {
 	// Dirs are the folders that the commands ran in, in order.
 	Dirs []string
 
+	// Before is told of each command before it is done.
+	Before func(p *Pulumi, did string)
 	// Do is what an up, preview, refresh or destroy does, by that name. It returns
 	// the engine's events, and what the CLI prints where it fails. One that is not
 	// there does nothing.
@@ -72,6 +74,9 @@ func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
 		}
 	}
 	p.Did = append(p.Did, did)
+	if p.Before != nil {
+		p.Before(p, did)
+	}
 	if !p.Exists && verb != "stack init" {
 		return "", "error: no stack named 'x' found"
 	}

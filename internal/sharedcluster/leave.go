@@ -81,17 +81,14 @@ func (c *Client) LeaveStudent(ctx context.Context, claim Claim, owned []Object, 
 	return nil
 }
 
-// mine returns an error unless the cluster and all of the stack's objects on it are
-// the claim's.
+// mine is Mine, for what would be removed.
 func (c *Client) mine(ctx context.Context, claim Claim, owned []Object) error {
-	if err := c.same(ctx, claim); err != nil {
-		return err
-	}
-	owners, err := c.owners(ctx, owned)
-	if err = errors.Join(err, claim.taken(owners)); err != nil {
+	err := c.Mine(ctx, claim, owned)
+	var taken *TakenError
+	if errors.As(err, &taken) {
 		return fmt.Errorf("%w\nNothing was touched. What another has made of that name stays if you take it out of the stack first (`pulumi state delete`)", err)
 	}
-	return nil
+	return err
 }
 
 // How long what is deleted may take, in ticks (seconds).

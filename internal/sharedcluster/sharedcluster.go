@@ -268,6 +268,15 @@ func (c *Client) owners(ctx context.Context, objects []Object) ([]Owner, error) 
 	return found, errors.Join(errs...)
 }
 
+// Mine returns an error unless this is the claim's cluster (*AnotherClusterError), and
+// those of the objects that there are bear it (*TakenError).
+func (c *Client) Mine(ctx context.Context, claim Claim, objects []Object) error {
+	if err := c.same(ctx, claim); err != nil {
+		return err
+	}
+	return c.Free(ctx, claim, objects)
+}
+
 // There returns a *MissingError for each object which is missing.
 func (c *Client) There(ctx context.Context, objects []Object) error {
 	var errs []error

@@ -35,12 +35,12 @@ type answer struct {
 // checkLab asks with the kubeconfig that the student has.
 func checkLab(ctx context.Context, st *stack.Stack, disrupt bool, line *progress.Line, r *row) error {
 	line.Phase("asking")
-	outputs, err := studentOutputs(ctx, st)
+	outputs, kubeconfig, err := studentOutputs(ctx, st, false)
 	if err != nil {
 		return err
 	}
 	results := check.Run(ctx, check.Options{
-		Kubeconfig: []byte(outputs[lab.OutKubeconfig]),
+		Kubeconfig: kubeconfig,
 		Context:    outputs[lab.OutContext],
 		Namespace:  outputs[lab.OutNamespace],
 		Monitoring: outputs[lab.OutPrometheusPortForward] != "",
@@ -58,24 +58,28 @@ func checkLab(ctx context.Context, st *stack.Stack, disrupt bool, line *progress
 // errNotUp is the error of a verb that needs a lab that is up.
 var errNotUp = errors.New("it is not up; run `class up` first")
 
-// studentOutputs are the outputs of a lab that is up, the secret ones too. The
-// class's platform has no student's lab.
-func studentOutputs(ctx context.Context, st *stack.Stack) (map[string]string, error) {
+// studentOutputs are the outputs of a lab that is up, and the student's kubeconfig,
+// whose token has not ended, and is new where it is to be renewed. The class's
+// platform has no student's lab.
+func studentOutputs(ctx context.Context, st *stack.Stack, renew bool) (outputs map[string]string, kubeconfig []byte, err error) {
 	if st.Platform() {
-		return nil, errors.New("this stack is the class's platform (mode=shared-platform), which has no student's lab; name a student's stack")
+		return nil, nil, errors.New("this stack is the class's platform (mode=shared-platform), which has no student's lab; name a student's stack")
 	}
 	state, err := st.State(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if state == nil {
-		return nil, errNotUp
+		return nil, nil, errNotUp
 	}
-	outputs, err := st.Outputs(ctx)
-	if err == nil && strings.TrimSpace(outputs[lab.OutKubeconfig]) == "" {
-		err = errNotUp
+	if outputs, err = st.Outputs(ctx); err != nil {
+		return nil, nil, err
 	}
-	return outputs, err
+	if strings.TrimSpace(outputs[lab.OutKubeconfig]) == "" {
+		return nil, nil, errNotUp
+	}
+	kubeconfig, err = st.Kubeconfig(ctx, state, outputs, renew)
+	return outputs, kubeconfig, err
 }
 
 func showChecks(s *session, rows []row) {

@@ -20,6 +20,7 @@ import (
 func (t *tool) destroyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "destroy", Short: "Remove the labs, and prove it"}
 	remove := c.Flags().Bool("remove", false, "also remove the stack, its state, and the configuration file if this tool made it")
+	forget := c.Flags().Bool("forget", false, "the shared cluster is gone for good: forget what the stacks had there (refused while it answers)")
 	yes := c.Flags().BoolP("yes", "y", false, "do not ask")
 	c.PreRunE = func(*cobra.Command, []string) error {
 		if !*yes && !terminal(t.in) {
@@ -33,10 +34,10 @@ func (t *tool) destroyCommand() *cobra.Command {
 			if *yes {
 				return true, nil
 			}
-			return confirm(ctx, s, *remove)
+			return confirm(ctx, s, *remove, *forget)
 		},
 		work: func(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r *row) error {
-			return destroy(ctx, st, *remove, line, r)
+			return destroy(ctx, st, *remove, *forget, line, r)
 		},
 		end: func(_ context.Context, s *session) error {
 			if !*remove {
@@ -48,7 +49,7 @@ func (t *tool) destroyCommand() *cobra.Command {
 }
 
 // confirm asks on the terminal.
-func confirm(ctx context.Context, s *session, remove bool) (bool, error) {
+func confirm(ctx context.Context, s *session, remove, forget bool) (bool, error) {
 	names := make([]string, len(s.stacks))
 	for i, st := range s.stacks {
 		names[i] = st.Name
@@ -57,7 +58,11 @@ func confirm(ctx context.Context, s *session, remove bool) (bool, error) {
 	if remove {
 		what = "the lab and the stack"
 	}
-	fmt.Fprintf(s.err, "Remove %s of %s? [y/N] ", what, strings.Join(names, ", "))
+	do := "Remove"
+	if forget {
+		do = "Forget, and remove nothing on the cluster,"
+	}
+	fmt.Fprintf(s.err, "%s %s of %s? [y/N] ", do, what, strings.Join(names, ", "))
 	answers := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(s.in).ReadString('\n')
@@ -77,7 +82,7 @@ func confirm(ctx context.Context, s *session, remove bool) (bool, error) {
 
 // destroy removes the lab and proves it; with remove the stack too. What is left
 // and is not the stack's is named; what is left and should not be is an error.
-func destroy(ctx context.Context, st *stack.Stack, remove bool, line *progress.Line, r *row) error {
+func destroy(ctx context.Context, st *stack.Stack, remove, forget bool, line *progress.Line, r *row) error {
 	state, err := readState(ctx, st, line)
 	if err != nil {
 		return err
@@ -94,9 +99,18 @@ func destroy(ctx context.Context, st *stack.Stack, remove bool, line *progress.L
 		if outputs, err = st.Outputs(ctx); err != nil {
 			return err
 		}
-		line.Phase("comparing")
-		if r.Changes, err = st.Destroy(ctx, line); err != nil {
-			return err
+		if forget {
+			line.Phase("asking for the cluster")
+			forgotten, err := st.Forget(ctx, state)
+			if err != nil {
+				return err
+			}
+			r.Kept = append(r.Kept, forgotten)
+		} else {
+			line.Phase("comparing")
+			if r.Changes, err = st.Destroy(ctx, line); err != nil {
+				return err
+			}
 		}
 		left, err := st.State(ctx)
 		if err != nil {

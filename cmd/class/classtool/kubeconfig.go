@@ -22,6 +22,7 @@ func (t *tool) kubeconfigCommand() *cobra.Command {
 	}
 	output := c.Flags().StringP("output", "o", "", "`FILE` to write, - for standard output (default kubeconfig-NAME.yaml in the project's folder)")
 	merge := c.Flags().Bool("merge", false, "merge into $KUBECONFIG or ~/.kube/config; all else in it stays")
+	renew := c.Flags().Bool("renew", false, "on a shared cluster: with a new token, also where the last one has most of its life left")
 	c.MarkFlagsMutuallyExclusive("output", "merge")
 	c.PreRunE = func(*cobra.Command, []string) error {
 		switch {
@@ -35,19 +36,18 @@ func (t *tool) kubeconfigCommand() *cobra.Command {
 	return t.command(c, verb{
 		quiet: true, done: "written",
 		work: func(ctx context.Context, s *session, st *stack.Stack, _ *progress.Line, r *row) error {
-			return writeKubeconfig(ctx, s, st, *output, *merge, r)
+			return writeKubeconfig(ctx, s, st, *output, *merge, *renew, r)
 		},
 		show: func(s *session, rows []row) { showKubeconfigs(s, rows, *merge) },
 	})
 }
 
 // writeKubeconfig hands the lab's kubeconfig out.
-func writeKubeconfig(ctx context.Context, s *session, st *stack.Stack, output string, merge bool, r *row) error {
-	outputs, err := studentOutputs(ctx, st)
+func writeKubeconfig(ctx context.Context, s *session, st *stack.Stack, output string, merge, renew bool, r *row) error {
+	outputs, content, err := studentOutputs(ctx, st, renew)
 	if err != nil {
 		return err
 	}
-	content := []byte(outputs[lab.OutKubeconfig])
 	r.Outputs = map[string]string{lab.OutContext: outputs[lab.OutContext]}
 	switch {
 	case output == "-":

@@ -48,15 +48,25 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 	healed, err := st.Heal(ctx, state.Cluster, line)
 	// What a killed run may have made is gone with a cluster that is rebuilt.
 	if rebuilt := len(healed.Replace) > 0; err == nil && !rebuilt && len(state.Unsure) > 0 {
-		if err = st.Adopt(ctx, state.Unsure); err == nil {
+		if err = st.Mine(ctx, state); err == nil { // what is another's is not taken over
+			err = st.Adopt(ctx, state.Unsure)
+		}
+		if err == nil {
 			state, err = st.State(ctx)
 		}
 	}
 	if err == nil && state.Pending > 0 {
 		err = st.ClearPending(ctx)
 	}
-	if err == nil && len(healed.Replace) == 0 {
-		err = forgetMissing(ctx, st, state.Objects, line)
+	if err == nil && len(healed.Replace) == 0 && len(state.Objects) > 0 {
+		var outputs map[string]string
+		if outputs, err = st.Outputs(ctx); err == nil {
+			err = forgetMissing(ctx, st, outputs, state.Objects, line)
+		}
+		if state.Token != "" && stack.EndsSoon([]byte(outputs[lab.OutKubeconfig])) {
+			line.Say("the student's token ends soon; a new one is made (class kubeconfig hands it out)")
+			healed.Replace = append(healed.Replace, state.Token)
+		}
 	}
 	if err != nil {
 		return err
@@ -100,14 +110,7 @@ func readState(ctx context.Context, st *stack.Stack, line *progress.Line) (*stac
 
 // forgetMissing drops objects from the state that are in the cluster no more, such
 // as one that a student deleted; an update alone would call them unchanged.
-func forgetMissing(ctx context.Context, st *stack.Stack, objects []check.Object, line *progress.Line) error {
-	if len(objects) == 0 {
-		return nil
-	}
-	outputs, err := st.Outputs(ctx)
-	if err != nil {
-		return err
-	}
+func forgetMissing(ctx context.Context, st *stack.Stack, outputs map[string]string, objects []check.Object, line *progress.Line) error {
 	config, err := st.Reach(outputs)
 	if err != nil {
 		return nil // an update that was cut off had no outputs yet

@@ -356,7 +356,7 @@ func TestDestroy(t *testing.T) {
 				}
 			}
 			err := w.do(func(ctx context.Context, line *progress.Line) error {
-				return destroy(ctx, w.stack, c.remove, line, &w.row)
+				return destroy(ctx, w.stack, c.remove, false, line, &w.row)
 			})
 			switch {
 			case c.err != nil:
@@ -391,13 +391,13 @@ func TestDestroyTakesTheKubeconfigBack(t *testing.T) {
 	s := &session{tool: &tool{out: io.Discard}}
 	for _, merge := range []bool{false, true} {
 		require.NoError(t, w.do(func(ctx context.Context, _ *progress.Line) error {
-			return writeKubeconfig(ctx, s, w.stack, "", merge, &w.row)
+			return writeKubeconfig(ctx, s, w.stack, "", merge, false, &w.row)
 		}))
 		require.FileExists(t, w.row.File)
 	}
 	merged := w.row.File
 	require.NoError(t, w.do(func(ctx context.Context, line *progress.Line) error {
-		return destroy(ctx, w.stack, false, line, &w.row)
+		return destroy(ctx, w.stack, false, false, line, &w.row)
 	}))
 	assert.Empty(t, w.row.Kept)
 	assert.NoFileExists(t, w.stack.Project.Kubeconfig("x"))
@@ -432,13 +432,14 @@ func TestKubeconfigOfALabThatIsNotUp(t *testing.T) {
 	w := newWorld(t)
 	for _, there := range []func(){func() {}, func() { w.keep(state{}) }, func() { w.outputs(" \n") }} {
 		there()
-		_, err := studentOutputs(context.Background(), w.stack)
+		_, _, err := studentOutputs(context.Background(), w.stack, false)
 		assert.ErrorIs(t, err, errNotUp)
 	}
 	w.outputs("k")
-	outputs, err := studentOutputs(context.Background(), w.stack)
+	outputs, kubeconfig, err := studentOutputs(context.Background(), w.stack, false)
 	require.NoError(t, err)
 	assert.Equal(t, "k", outputs[lab.OutKubeconfig])
+	assert.Equal(t, "k", string(kubeconfig))
 }
 
 // jsonFields are all names in a document that has everything.

@@ -198,15 +198,27 @@ func (s *Stack) Adopt(ctx context.Context, unsure []Create) error {
 func (s *Stack) ClearPending(ctx context.Context) error { return s.forgetPending(ctx, nil) }
 
 func (s *Stack) forgetPending(ctx context.Context, but []Create) error {
-	out, err := s.export(ctx)
+	return s.edit(ctx, func(export []byte) ([]byte, error) { return withoutPending(export, but) })
+}
+
+// edit changes the stack's state by hand, unless somebody else wrote it meanwhile.
+func (s *Stack) edit(ctx context.Context, change func(export []byte) ([]byte, error)) error {
+	was, err := s.export(ctx)
 	if err != nil {
 		return err
 	}
-	clean, err := withoutPending(out, but)
+	changed, err := change(was)
 	if err != nil {
 		return fmt.Errorf("pulumi stack export: %w", err)
 	}
-	_, err = s.run(ctx, clean, "stack", "import", "--stack", s.Name)
+	now, err := s.export(ctx)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(was, now) {
+		return &Error{Cause: "another program has changed the stack's state just now; nothing was written. Run this again once that has ended"}
+	}
+	_, err = s.run(ctx, changed, "stack", "import", "--stack", s.Name)
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // State is what this tool reads from a stack's state. Secrets stay encrypted.
@@ -21,7 +22,9 @@ type State struct {
 	Resources int            // without the stack itself
 	Pending   int            // operations that a killed run left open
 	Unsure    []Create       // objects that may be there: their creation was cut off
-	Claim     string         // whose the stack's cluster is; empty before it has one
+	Claim     string         // whose the stack's cluster, or its place on a shared one, is; empty before it has one
+	Owned     string         // its objects outside its namespace, on a shared cluster
+	Token     string         // the URN of what made the student's kubeconfig, on a shared cluster
 	Cluster   *Cluster       // the stack's own kind cluster; nil where the state has none
 	Objects   []check.Object // in the cluster
 }
@@ -64,6 +67,9 @@ func parseState(raw json.RawMessage) (*State, error) {
 		switch {
 		case r.Type == tool.CommandType && text(r.Inputs, "create") == kindcluster.VerbClaim:
 			s.Claim = text(r.Outputs, "stdout")
+			s.Owned = text(r.Inputs, "environment", sharedcluster.EnvOwned)
+		case r.Type == tool.CommandType && text(r.Inputs, "create") == sharedcluster.VerbKubeconfig:
+			s.Token = string(r.URN)
 		case r.Type == tool.CommandType && text(r.Inputs, "create") == kindcluster.VerbCreate:
 			c := &Cluster{URN: string(r.URN)}
 			c.Name = text(r.Inputs, "environment", kindcluster.EnvName)
@@ -158,6 +164,25 @@ func withoutPending(export []byte, creates []Create) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if whole["deployment"], err = json.Marshal(deployment); err != nil {
+		return nil, err
+	}
+	return json.Marshal(whole)
+}
+
+// withoutResources returns an exported state in which there is nothing any more. All
+// else stays as it is, hence the raw JSON.
+func withoutResources(export []byte) ([]byte, error) {
+	var whole, deployment map[string]json.RawMessage
+	if err := json.Unmarshal(export, &whole); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(whole["deployment"], &deployment); err != nil {
+		return nil, err
+	}
+	delete(deployment, "pending_operations")
+	delete(deployment, "resources")
+	var err error
 	if whole["deployment"], err = json.Marshal(deployment); err != nil {
 		return nil, err
 	}
