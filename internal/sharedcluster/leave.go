@@ -1,6 +1,7 @@
 package sharedcluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,57 +103,65 @@ const (
 	finalizerTicks = 15
 	// What still blocks is said by then, and again when it changes.
 	sayTicks = 20
+	// A cluster that stops answering may be back by then.
+	silentTicks = 30
 )
 
 // gone returns once the object of this UID is there no more.
 func (c *Client) gone(ctx context.Context, o Object, uid types.UID) error {
-	err := wait.PollUntilContextTimeout(ctx, c.tick, goneTicks*c.tick, true, func(ctx context.Context) (bool, error) {
-		now, err := c.get(ctx, o)
-		return err == nil && (now == nil || now.GetUID() != uid), nil
-	})
-	if err != nil {
-		return fmt.Errorf("%s is still there %s after its deletion", o, goneTicks*c.tick)
-	}
-	return nil
+	return c.until(ctx, o, uid, func(context.Context, int) error { return nil })
 }
 
 // vacate returns once a namespace that was deleted is gone. It takes away what a
 // student can have left to keep it: a long grace of a pod, a finalizer that nobody
 // serves. What is the cluster's own to finish is named, and waited for.
 func (c *Client) vacate(ctx context.Context, namespace string, uid types.UID) error {
-	object := Object{Resource: "namespaces", Name: namespace}
-	begin, said, limit := time.Now(), "", goneTicks*c.tick
+	said := ""
 	var blocks []string
-	var lastErr error
-	err := wait.PollUntilContextTimeout(ctx, c.tick, limit, true, func(ctx context.Context) (bool, error) {
-		now, err := c.get(ctx, object)
-		switch {
-		case err == nil && (now == nil || now.GetUID() != uid):
-			return true, nil
-		case ctx.Err() != nil: // this look was cut off; the one before tells
-			return false, nil
-		case err != nil:
-			lastErr = err
-			return false, nil
-		}
-		since := int(time.Since(begin) / c.tick)
+	err := c.until(ctx, Object{Resource: "namespaces", Name: namespace}, uid, func(ctx context.Context, since int) error {
 		if since < graceTicks {
-			return false, nil
+			return nil
 		}
 		found, err := c.unblock(ctx, namespace, since)
-		if ctx.Err() != nil {
-			return false, nil
-		}
-		lastErr = err
-		what := strings.Join(found, "; ")
 		if err != nil {
-			what = err.Error()
-		} else {
-			blocks = found
+			return err
 		}
-		if since > sayTicks && what != said {
+		blocks = found
+		if what := strings.Join(blocks, "; "); since > sayTicks && what != said {
 			said = what
 			fmt.Fprintf(c.log, "namespace %s is kept by: %s\n", namespace, what)
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil && len(blocks) > 0 {
+		return fmt.Errorf("%w. The student has no access any more. The namespace is kept by: %s. Destroy again once that is done", err, strings.Join(blocks, "; "))
+	}
+	return err
+}
+
+// until returns once the object of this UID is there no more. Meanwhile it works at
+// that, since so many ticks. A cluster that does not answer for long, or refuses, is an
+// error before the time is over.
+func (c *Client) until(ctx context.Context, o Object, uid types.UID, work func(ctx context.Context, since int) error) error {
+	begin, limit := time.Now(), goneTicks*c.tick
+	well := begin
+	var lastErr error
+	err := wait.PollUntilContextTimeout(ctx, c.tick, limit, true, func(ctx context.Context) (bool, error) {
+		now, err := c.get(ctx, o)
+		if err == nil && (now == nil || now.GetUID() != uid) {
+			return true, nil
+		}
+		if err == nil {
+			err = work(ctx, int(time.Since(begin)/c.tick))
+		}
+		switch {
+		case ctx.Err() != nil: // this look was cut off; the one before tells
+		case err == nil:
+			well, lastErr = time.Now(), nil
+		case time.Since(well) > silentTicks*c.tick:
+			return false, err
+		default:
+			lastErr = err
 		}
 		return false, nil
 	})
@@ -161,11 +170,10 @@ func (c *Client) vacate(ctx context.Context, namespace string, uid types.UID) er
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case len(blocks) == 0 && lastErr != nil:
-		return fmt.Errorf("%s is still there %s after its deletion: %w", object, limit, lastErr)
+	case lastErr != nil || !wait.Interrupted(err):
+		return fmt.Errorf("%s was deleted, and is still there: %w", o, cmp.Or(lastErr, err))
 	}
-	return fmt.Errorf("%s is still there %s after its deletion, and the student has no access any more. It is kept by: %s. "+
-		"Destroy again once that is done", object, limit, strings.Join(blocks, "; "))
+	return fmt.Errorf("%s is still there %s after its deletion", o, limit)
 }
 
 // studentsOwn are the kinds that a student can write, and what controllers make of

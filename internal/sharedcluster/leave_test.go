@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -107,6 +108,30 @@ func TestLeaveAgain(t *testing.T) {
 
 	_, err := Connect(Access{Kubeconfig: "/none", Context: "x"}, nil)
 	assert.Error(t, err)
+}
+
+// TestLeaveOfASilentCluster ends before the time is over, and says why.
+func TestLeaveOfASilentCluster(t *testing.T) {
+	finalizer := left("v1", "ConfigMap", `,"finalizers":["example.com/never"]`, "")
+	for request, says := range map[string]string{
+		"GET /api/v1/namespaces/bootcamp-alice/configmaps":        "listing configmaps in namespace bootcamp-alice",
+		"PATCH /api/v1/namespaces/bootcamp-alice/configmaps/left": "service unavailable",
+	} {
+		t.Run(request, func(t *testing.T) {
+			t.Parallel()
+			api, server, _ := client(t, append(student("c1"), finalizer)...)
+			server.Fail(request, http.StatusServiceUnavailable)
+			begin := time.Now()
+			err := api.LeaveStudent(t.Context(), mine, aliceOwns, "bootcamp-alice")
+			require.ErrorContains(t, err, says)
+			assert.Less(t, time.Since(begin), goneTicks*api.tick)
+			assert.False(t, server.Has(accountPath))
+
+			server.Answer(request, nil)
+			require.NoError(t, api.LeaveStudent(t.Context(), mine, aliceOwns, "bootcamp-alice"))
+			assert.False(t, server.Has(namespacePath))
+		})
+	}
 }
 
 func TestLeavePlatform(t *testing.T) {
