@@ -5,10 +5,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,11 +18,12 @@ import (
 	"k8sbootcamp/internal/sharedcluster"
 )
 
-const usage = `usage: go tool sharedcluster claim | release | kubeconfig
+const usage = `usage: go tool sharedcluster claim | release | kubeconfig | audiences
   claim       prove that the names in $BOOTCAMP_OWNED are free (or have the claim) and those
               in $BOOTCAMP_REQUIRED are taken, print the claim
   release     delete those of $BOOTCAMP_OWNED that bear the claim
   kubeconfig  print a kubeconfig for $BOOTCAMP_ACCOUNT in $BOOTCAMP_NAMESPACE, valid for $BOOTCAMP_LIFETIME
+  audiences   print what tokens for the cluster's API server are for, a JSON list
 The cluster is $BOOTCAMP_CONTEXT of $BOOTCAMP_KUBECONFIG`
 
 func main() {
@@ -54,6 +57,10 @@ func run(ctx context.Context, args []string) error {
 	claim := os.Getenv(kindcluster.EnvPrinted)
 	switch args[0] {
 	case sharedcluster.VerbClaim:
+		// First: where a kind is not served, each of its objects would be missing.
+		if err := client.Serves(slices.Concat(required, owned)); err != nil {
+			return err
+		}
 		if err := errors.Join(client.There(ctx, required), client.Free(ctx, claim, owned)); err != nil {
 			return err
 		}
@@ -74,6 +81,12 @@ func run(ctx context.Context, args []string) error {
 		}
 		fmt.Fprintf(os.Stderr, "valid until %s\n", until.UTC().Format(time.RFC3339))
 		os.Stdout.Write(out) //nolint:errcheck // a closed pipe has no reader left to tell
+	case sharedcluster.VerbAudiences:
+		audiences, err := client.Audiences(ctx)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(audiences)
 	default:
 		return fmt.Errorf("unknown command %q\n%s", args[0], usage)
 	}

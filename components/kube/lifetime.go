@@ -29,3 +29,13 @@ func LiveAndDieWith(provider *kubernetes.Provider, lifetime pulumi.Resource) []p
 		pulumi.Transformations([]pulumi.ResourceTransformation{together}),
 	}
 }
+
+// After makes the objects of a component, nested ones too, once others are there.
+// A component's DependsOn does not go down to its children.
+func After(others ...pulumi.Resource) pulumi.ResourceOption {
+	return pulumi.Transformations([]pulumi.ResourceTransformation{
+		func(args *pulumi.ResourceTransformationArgs) *pulumi.ResourceTransformationResult {
+			return &pulumi.ResourceTransformationResult{Props: args.Props, Opts: append(args.Opts, pulumi.DependsOn(others))}
+		},
+	})
+}

@@ -118,6 +118,7 @@ type place struct {
 	context    pulumi.StringInput // of the kubeconfig
 	kubeconfig pulumi.StringInput // secret
 	parts      monitoring.Parts
+	nodePort   int  // of the app's Service; 0 leaves the choice to the cluster
 	balancers  bool // the cluster gives load balancers
 }
 
@@ -147,6 +148,7 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 		name:       on.Name,
 		context:    on.Context,
 		kubeconfig: on.Kubeconfig,
+		nodePort:   s.NodePort,
 	})
 }
 
@@ -181,19 +183,21 @@ func buildPlatform(ctx *pulumi.Context, s *settings.Settings) error {
 func buildStudent(ctx *pulumi.Context, s *settings.Settings) error {
 	namespace := kindcluster.Name(s.Stack)
 	on, err := shared.NewPlace(ctx, "cluster", &shared.PlaceArgs{
-		Access:    access(s),
-		Namespace: namespace,
-		Student:   true,
-		Enforce:   shared.Baseline,
-		Warn:      shared.Restricted,
-		Owned:     shared.StudentOwned(namespace),
-		Required:  shared.PlatformRequired,
+		Access:      access(s),
+		Namespace:   namespace,
+		Student:     true,
+		ServiceType: s.ServiceType,
+		Enforce:     shared.Baseline,
+		Warn:        shared.Restricted,
+		Owned:       shared.StudentOwned(namespace),
+		Required:    shared.PlatformRequired,
 	})
 	if err != nil {
 		return err
 	}
 	student := &shared.StudentArgs{
 		Quota:            quota(s),
+		ServiceType:      s.ServiceType,
 		TokenLifetime:    s.TokenLifetime,
 		NodeExporterPort: course.NodeExporterPort,
 	}
@@ -207,7 +211,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings) error {
 	ctx.Export(OutStudentKubeconfig, t.Kubeconfig)
 	return buildApps(ctx, s, &place{
 		namespace:  on.Namespace,
-		options:    on.Options(),
+		options:    t.Options(),
 		name:       on.Context,
 		context:    pulumi.String(on.Namespace), // the one context of the student's kubeconfig
 		kubeconfig: t.Kubeconfig,
@@ -231,7 +235,7 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) error {
 		Replicas:          s.Replicas,
 		Image:             s.Images.Echo,
 		ServiceType:       s.ServiceType,
-		NodePort:          s.NodePort,
+		NodePort:          at.nodePort,
 		RolloutTimeout:    s.RolloutTimeout,
 		AwaitLoadBalancer: at.balancers,
 	}, at.options...)

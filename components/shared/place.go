@@ -35,8 +35,11 @@ type PlaceArgs struct {
 	Access    sharedcluster.Access
 	Namespace string // the stack's own; made and removed with it
 	Student   bool   // the class's admission policy is for the namespace
-	Enforce   string // Pod Security level of the namespace
-	Warn      string // Pod Security level that is warned about
+	// ServiceType is one that the policy lets a student's Services have, beside
+	// ClusterIP.
+	ServiceType string
+	Enforce     string // Pod Security level of the namespace
+	Warn        string // Pod Security level that is warned about
 	// Owned are the stack's objects outside its namespace, and Required those
 	// that another stack must have made before.
 	Owned, Required []sharedcluster.Object
@@ -144,6 +147,7 @@ func NewPlace(ctx *pulumi.Context, name string, args *PlaceArgs, opts ...pulumi.
 	labels["pod-security.kubernetes.io/warn"] = pulumi.String(args.Warn)
 	if args.Student {
 		labels[studentNamespace] = pulumi.String("true")
+		labels[serviceTypeLabel] = pulumi.String(args.ServiceType)
 	}
 	namespace, err := corev1.NewNamespace(ctx, args.Namespace, &corev1.NamespaceArgs{Metadata: meta},
 		pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.DeleteBeforeReplace(true))

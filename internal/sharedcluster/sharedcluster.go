@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ const (
 	VerbClaim      = "claim"      // prove that names are free or the stack's, print the claim
 	VerbRelease    = "release"    // delete what has the claim
 	VerbKubeconfig = "kubeconfig" // print a kubeconfig of an account
+	VerbAudiences  = "audiences"  // print what tokens for the API server are for, a JSON list
 )
 
 // Environment variables of the tool.
@@ -159,6 +161,44 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is missing; the class's own stack makes it: `pulumi up` a stack with mode=shared-platform on this cluster first", e.Object)
 }
 
+// UnservedError is a kind that the cluster's API server does not have.
+type UnservedError struct {
+	Resource schema.GroupVersionResource
+	Version  string // the cluster's
+}
+
+func (e *UnservedError) Error() string {
+	return fmt.Sprintf("the cluster, Kubernetes %s, does not serve %s of %s. A shared cluster must be Kubernetes 1.30 or later, "+
+		"for without that students cannot be kept from harming each other: upgrade it, or use another (kubeContext)",
+		e.Version, e.Resource.Resource, e.Resource.GroupVersion())
+}
+
+// Serves returns an *UnservedError for the first kind of the objects that the
+// cluster does not have.
+func (c *Client) Serves(objects []Object) error {
+	served := map[schema.GroupVersion]*metav1.APIResourceList{}
+	for _, o := range objects {
+		gvr := resources[o.Resource]
+		list, asked := served[gvr.GroupVersion()]
+		if !asked {
+			var err error
+			list, err = c.typed.Discovery().ServerResourcesForGroupVersion(gvr.GroupVersion().String())
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("what the cluster serves of %s: %w", gvr.GroupVersion(), err)
+			}
+			served[gvr.GroupVersion()] = list
+		}
+		if list == nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == gvr.Resource }) {
+			version, err := c.typed.Discovery().ServerVersion()
+			if err != nil {
+				return fmt.Errorf("the cluster's version: %w", err)
+			}
+			return &UnservedError{gvr, version.GitVersion}
+		}
+	}
+	return nil
+}
+
 // Free returns a *TakenError for each object which is there already without the
 // claim; a stack takes nothing over on a cluster that others use. An empty claim
 // is nobody's.
@@ -250,6 +290,20 @@ func owner(o *unstructured.Unstructured) string {
 	}
 	known = append(known, "made "+o.GetCreationTimestamp().UTC().Format(time.RFC3339))
 	return "not this project (" + strings.Join(known, ", ") + ")"
+}
+
+// Audiences are the API server's own: what a token is for that was asked for
+// without any. Only such a token tells; the one asked for here, of an account with
+// no rights, is thrown away.
+func (c *Client) Audiences(ctx context.Context) ([]string, error) {
+	seconds := int64(600) // the least
+	answer, err := c.typed.CoreV1().ServiceAccounts(metav1.NamespaceDefault).CreateToken(ctx, "default", &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("a token that tells the API server's audiences: %w", err)
+	}
+	return append([]string{}, answer.Spec.Audiences...), nil // never null
 }
 
 // Kubeconfig makes a kubeconfig for a ServiceAccount: the cluster as the

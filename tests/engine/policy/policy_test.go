@@ -1,0 +1,3 @@
+package policy
+
+import _ "k8s.io/apiserver/pkg/admission/plugin/policy/validating"
