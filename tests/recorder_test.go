@@ -25,6 +25,7 @@ const Project = "bootcamp"
 const (
 	TestClaim      = "00112233445566778899aabbccddeeff"
 	TestKubeconfig = "kubeconfig-of-the-test-with-a-private-key"
+	TestAudiences  = `["https://kubernetes.default.svc.cluster.local"]`
 )
 
 // Run describes one run of a program against mocks. Runs share nothing, so
@@ -68,6 +69,7 @@ type Registration struct {
 	DeleteLimit             string
 	SecretOutputs           []string
 	IgnoreChanges           []string
+	DependsOn               []string // URNs
 	Protect, RetainOnDelete bool
 }
 
@@ -193,6 +195,7 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 		DeleteLimit:         rpc.GetCustomTimeouts().GetDelete(),
 		SecretOutputs:       rpc.GetAdditionalSecretOutputs(),
 		IgnoreChanges:       rpc.GetIgnoreChanges(),
+		DependsOn:           rpc.GetDependencies(),
 		Protect:             rpc.GetProtect(),
 		RetainOnDelete:      rpc.GetRetainOnDelete(),
 	}
@@ -204,8 +207,11 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 	state := args.Inputs.Copy()
 	if r.Type == "command:local:Command" {
 		printed := TestKubeconfig
-		if plain(r.Inputs["create"]) == "claim" {
+		switch plain(r.Inputs["create"]) {
+		case "claim":
 			printed = TestClaim
+		case "audiences":
+			printed = TestAudiences
 		}
 		state["stdout"] = resource.NewProperty(printed)
 		state["stderr"] = resource.NewProperty("")

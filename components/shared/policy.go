@@ -158,13 +158,13 @@ v.projected.sources.all(s, !has(s.serviceAccountToken) ||
 }, {
 	Name:    "token lifetime",
 	on:      []requests{{[]string{"CREATE"}, []string{"serviceaccounts/token"}}},
-	admits:  `!has(object.spec.expirationSeconds) || object.spec.expirationSeconds <= 3600`,
+	admits:  `!has(object.spec.expirationSeconds) || object.spec.expirationSeconds == null || object.spec.expirationSeconds <= 3600`,
 	Message: "a student may ask for a token of an hour at most, since it is good outside of the lab too",
 }, {
 	Name: "token audience",
 	on:   []requests{{[]string{"CREATE"}, []string{"serviceaccounts/token"}}},
 	// The API server has put its own in where none was asked for.
-	admits:  `!has(object.spec.audiences) || object.spec.audiences.all(a, a in variables.audiences)`,
+	admits:  `!has(object.spec.audiences) || object.spec.audiences == null || object.spec.audiences.all(a, a in variables.audiences)`,
 	Message: "a student may ask for a token for the API server alone and name no audience, since others would take it for more than a student's",
 }}
 
