@@ -80,8 +80,11 @@ type Place struct {
 	stack    string
 }
 
-// Options are for every component in the stack's namespace.
-func (c *Place) Options() []pulumi.ResourceOption { return kube.LiveAndDieWith(c.Provider, c.lifetime) }
+// Options are for every component in the stack's namespace. Its objects are made
+// once those before are there.
+func (c *Place) Options(before ...pulumi.Resource) []pulumi.ResourceOption {
+	return kube.LiveAndDieWith(c.Provider, c.lifetime, before...)
+}
 
 // NewPlace registers a stack's namespace on a cluster that is there already,
 // and the provider to reach it. Before anything is made, a claim proves that

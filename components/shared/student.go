@@ -62,7 +62,7 @@ type Student struct {
 // made once the limits are there. A quota admits nothing that it has not counted
 // yet, and a pod that comes before the LimitRange has no default sizes.
 func (t *Student) Options() []pulumi.ResourceOption {
-	return append(t.place.Options(), kube.After(t.limits...))
+	return t.place.Options(t.limits...)
 }
 
 // StudentOwned are a student's objects outside their namespace.
