@@ -16,6 +16,7 @@ import (
 
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // The two providers behave as the plugins do (their source at 1.2.1 and 4.32.0
@@ -115,11 +116,14 @@ func diff(olds, news resource.PropertyMap, replaces func(d *resource.ObjectDiff)
 	return plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: d.ChangedKeys(), ReplaceKeys: replaces(d)}
 }
 
-// commandProvider runs `go tool kindcluster VERB` on the world, and nothing else.
+// commandProvider runs `go tool kindcluster VERB` on the world, of `go tool
+// sharedcluster` what an up of a stack that there is already needs, and nothing else.
 func commandProvider(w *world) plugin.Provider {
 	run := func(ctx context.Context, verb string, in, previous resource.PropertyMap) (string, error) {
-		if got := reveal(in["interpreter"]); !reflect.DeepEqual(got.Mappable(), []any{"go", "tool", kindcluster.Tool}) {
-			return "", fmt.Errorf("interpreter %v: a shell or an unknown program", got)
+		interpreter := reveal(in["interpreter"]).Mappable()
+		shared := reflect.DeepEqual(interpreter, []any{"go", "tool", sharedcluster.Tool})
+		if !shared && !reflect.DeepEqual(interpreter, []any{"go", "tool", kindcluster.Tool}) {
+			return "", fmt.Errorf("interpreter %v: a shell or an unknown program", interpreter)
 		}
 		env := map[string]string{}
 		if e := in["environment"]; e.IsObject() {
@@ -129,6 +133,14 @@ func commandProvider(w *world) plugin.Provider {
 		}
 		if v, ok := in["addPreviousOutputInEnv"]; !ok || v.BoolValue() {
 			env[kindcluster.EnvPrinted] = text(previous, "stdout")
+		}
+		switch {
+		case shared && verb == sharedcluster.VerbClaim && env[kindcluster.EnvPrinted] != "":
+			return env[kindcluster.EnvPrinted], nil
+		case shared && verb == sharedcluster.VerbAudiences:
+			return `["` + fake.Audience + `"]`, nil
+		case shared:
+			return "", fmt.Errorf("these tests do not know sharedcluster %s", verb)
 		}
 		return kindclusterTool(ctx, w, verb, env, text(in, "stdin"))
 	}
