@@ -146,25 +146,25 @@ v.projected.sources.all(s, !has(s.serviceAccountToken) ||
 }, {
 	Name:    "Service type",
 	on:      []requests{{[]string{"CREATE", "UPDATE"}, []string{"services"}}},
-	admits:  `!has(object.spec.type) || object.spec.type in ['ClusterIP', variables.serviceType] && object.spec.type != 'ExternalName'`,
+	admits:  `!has(variables.spec.type) || variables.spec.type in ['ClusterIP', variables.serviceType] && variables.spec.type != 'ExternalName'`,
 	Message: "a student's Service may be of type ClusterIP, or of the serviceType that the stack was configured with, since ports of the nodes, load balancers and names outside are the whole cluster's",
 }, {
 	// Whoever may set them can draw any address's traffic in the whole cluster to
 	// themselves (CVE-2020-8554).
 	Name:    "external IPs",
 	on:      []requests{{[]string{"CREATE", "UPDATE"}, []string{"services"}}},
-	admits:  `!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0`,
+	admits:  `!has(variables.spec.externalIPs) || size(variables.spec.externalIPs) == 0`,
 	Message: "a student's Service may not have externalIPs, since it would draw traffic that is meant for others",
 }, {
 	Name:    "token lifetime",
 	on:      []requests{{[]string{"CREATE"}, []string{"serviceaccounts/token"}}},
-	admits:  `!has(object.spec.expirationSeconds) || object.spec.expirationSeconds == null || object.spec.expirationSeconds <= 3600`,
+	admits:  `!has(variables.spec.expirationSeconds) || variables.spec.expirationSeconds == null || variables.spec.expirationSeconds <= 3600`,
 	Message: "a student may ask for a token of an hour at most, since it is good outside of the lab too",
 }, {
 	Name: "token audience",
 	on:   []requests{{[]string{"CREATE"}, []string{"serviceaccounts/token"}}},
 	// The API server has put its own in where none was asked for.
-	admits:  `!has(object.spec.audiences) || object.spec.audiences == null || object.spec.audiences.all(a, a in variables.audiences)`,
+	admits:  `!has(variables.spec.audiences) || variables.spec.audiences == null || variables.spec.audiences.all(a, a in variables.audiences)`,
 	Message: "a student may ask for a token for the API server alone and name no audience, since others would take it for more than a student's",
 }}
 
@@ -187,8 +187,10 @@ func PolicySpec(audiences string) api.ValidatingAdmissionPolicySpec {
 			// Whether the request is the student's, or that of a pod in the namespace.
 			{Name: "tenant", Expression: fromTenant},
 			{Name: "resource", Expression: `request.resource.resource + (has(request.subResource) && request.subResource != '' ? '/' + request.subResource : '')`},
-			{Name: "template", Expression: `dyn(object).spec.template`},
-			{Name: "pod", Expression: `variables.resource == 'pods' ? dyn(object).spec : variables.template.spec`},
+			// dyn, since the API server tells of each field that one of the kinds has not.
+			{Name: "spec", Expression: `dyn(object).spec`},
+			{Name: "template", Expression: `variables.spec.template`},
+			{Name: "pod", Expression: `variables.resource == 'pods' ? variables.spec : variables.template.spec`},
 			{Name: "containers", Expression: `variables.pod.containers + (has(variables.pod.initContainers) ? variables.pod.initContainers : [])`},
 			{Name: "oldFinalizers", Expression: `request.operation == 'UPDATE' && has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []`},
 			{Name: "oldOwners", Expression: `request.operation == 'UPDATE' && has(oldObject.metadata.ownerReferences) ? oldObject.metadata.ownerReferences : []`},

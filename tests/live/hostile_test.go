@@ -294,7 +294,7 @@ var attempts = []attempt{
 	{"a pod as a node's own (a mirror pod)", byPolicy + "node name", create(podMade("annotations: {kubernetes.io/config.mirror: x}", "nodeName: control-plane", ""))},
 	{"a pod that tolerates every taint", byPolicy + "tolerations", create(podWith(tolerate))},
 	{"a Deployment that tolerates every taint", byPolicy + "tolerations", create(workloadWith("Deployment", "", tolerate))},
-	{"a toleration of every taint added to a running pod", byPolicy + "tolerations", patch("Pod", course.App, "{spec: {"+tolerate+"}}")},
+	{"a toleration of every taint added to a running pod", byPolicy + "tolerations", addToleration},
 	{"a pod that tolerates the control plane's taint", byPolicy + "tolerations", create(podWith(tolerateCP))},
 	{"the text's DaemonSet node-exporter, as it stands", byPolicy + "tolerations", create(workloadWith("DaemonSet", "", "hostNetwork: true, hostPID: true, "+tolerateCP))},
 	{"a pod that tolerates a node that is not ready", admitted, create(podWith("tolerations: [{key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 30}]"))},
@@ -389,6 +389,17 @@ var attempts = []attempt{
 	{"a StatefulSet", byRBAC, create(workloadWith("StatefulSet", "", ""))},
 	{"a Job", byRBAC, create("{apiVersion: batch/v1, kind: Job, metadata: {name: try}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: 'example/i:1'}]}}}}")},
 	{"a PodDisruptionBudget that keeps nodes from being drained", byRBAC, create("{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: try}, spec: {maxUnavailable: 0, selector: {}}}")},
+}
+
+// addToleration adds a toleration of every taint to a running pod, which the API
+// allows.
+func addToleration(h *hostile) error {
+	pods := h.client.CoreV1().Pods(h.namespace)
+	pod, err := pods.Get(context.Background(), h.name("Pod", course.App), metav1.GetOptions{})
+	require.NoError(h.t, err)
+	pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{Operator: corev1.TolerationOpExists})
+	_, err = pods.Update(context.Background(), pod, metav1.UpdateOptions{DryRun: dry})
+	return err
 }
 
 // saw notes what was answered.
