@@ -127,6 +127,7 @@ func TestComponentArguments(t *testing.T) {
 		{"echo: good", newEcho(goodEcho()), nil},
 		{"echo: no replicas", newEcho(change(goodEcho, func(a *E) { a.Replicas = 0 })), nil},
 		{"echo: node port that no type uses", newEcho(change(goodEcho, func(a *E) { a.ServiceType, a.NodePort = "ClusterIP", 0 })), nil},
+		{"echo: node port that the cluster chooses", newEcho(change(goodEcho, func(a *E) { a.NodePort = 0 })), nil},
 		{"echo: nil", newEcho(nil), []string{"echo.New", "args are nil"}},
 		{"echo: namespace", newEcho(change(goodEcho, func(a *E) { a.Namespace = "" })), []string{"namespace is empty"}},
 		{"echo: fewer replicas", newEcho(change(goodEcho, func(a *E) { a.Replicas = -1 })), []string{"replicas -1", "0 to 100"}},

@@ -31,6 +31,8 @@ const (
 	configMapType  = "kubernetes:core/v1:ConfigMap"
 	deploymentType = "kubernetes:apps/v1:Deployment"
 	daemonSetType  = "kubernetes:apps/v1:DaemonSet"
+	quotaType      = "kubernetes:core/v1:ResourceQuota"
+	limitRangeType = "kubernetes:core/v1:LimitRange"
 )
 
 // clusterKinds are the kinds that live in no namespace.
@@ -326,6 +328,25 @@ var invariants = []invariant{{
 	}),
 	breaks: []func(*Recording){spoil(serviceType, "metadata", "annotations", kube.SkipAwait)},
 }, {
+	name: "what a student's quota counts is made after it, for it admits nothing before it has counted, and after the default sizes",
+	check: objects(func(r *Recording, res *Registration) error {
+		hard, _ := at(onlyObject(r, quotaType, r.namespace()), "spec", "hard").(map[string]any)
+		if hard["count/pods"] == nil || !slices.Contains(countedTypes, res.Type) || r.humanAccount(res) {
+			return nil // the platform counts no objects, and has the student's account
+		}
+		for _, limits := range slices.Concat(r.Of(quotaType, ""), r.Of(limitRangeType, "")) {
+			if !slices.Contains(res.DependsOn, limits.URN) {
+				return fmt.Errorf("it does not wait for %s", limits)
+			}
+		}
+		return nil
+	}),
+	sharedBreaks: []func(*Recording){
+		func(r *Recording) { r.Of(deploymentType, "")[0].DependsOn = nil },
+		func(r *Recording) { last(r.Of("kubernetes:core/v1:ServiceAccount", "")).DependsOn = nil },
+		func(r *Recording) { r.Of("kubernetes:core/v1:Service", "")[0].DependsOn = nil },
+	},
+}, {
 	name: "workloads have a limit of their own for the wait",
 	check: objects(func(_ *Recording, res *Registration) error {
 		if at(res.Object(), "spec", "template") != nil && (res.CreateLimit == "" || res.UpdateLimit == "") {
@@ -617,6 +638,23 @@ func (r *Recording) lifetime() string {
 		return "(no cluster)"
 	}
 	return found[0].URN
+}
+
+// countedTypes are those of which a student's quota counts the objects.
+var countedTypes = []string{deploymentType, daemonSetType, serviceType, configMapType, "kubernetes:core/v1:ServiceAccount"}
+
+// namespace is the stack's, where it is on a shared cluster.
+func (r *Recording) namespace() string {
+	name, _ := r.Outputs["namespace"].Value.(string)
+	return name
+}
+
+// onlyObject is the object of a type and a name, or nil.
+func onlyObject(r *Recording, typ, name string) any {
+	if found := r.Of(typ, name); len(found) == 1 {
+		return found[0].Object()
+	}
+	return nil
 }
 
 func (r *Registration) kind() string {

@@ -77,7 +77,7 @@ func TestEveryKeyMatters(t *testing.T) {
 				if k.Name == "mode" {
 					run = onShared("dev", other, nil)
 				}
-				if run.Config["mode"] != "" && k.Name == "hostPort" {
+				if run.Config["mode"] != "" && (k.Name == "hostPort" || k.Name == "nodePort") {
 					continue // not on a shared cluster
 				}
 				after := run.Good(t)
@@ -329,6 +329,26 @@ func TestTwoStudents(t *testing.T) {
 			owner[id] = stack
 		}
 	}
+}
+
+// TestSharedNodePort: a node port is one for the whole cluster, so a student's is
+// left to the cluster; the quota and the policy let it have that one alone.
+func TestSharedNodePort(t *testing.T) {
+	t.Parallel()
+	const label = "bootcamp/service-type"
+	for typ, want := range map[string]struct{ nodePorts, balancers string }{
+		"ClusterIP": {"0", "0"}, "NodePort": {"1", "0"}, "LoadBalancer": {"1", "1"},
+	} {
+		recording := onShared("alice", "shared-student", map[string]string{"serviceType": typ}).Good(t)
+		service := recording.One(t, serviceType, "bootcamp").Object()
+		assert.Equal(t, typ, at(service, "spec", "type"))
+		assert.Nil(t, at(service, "spec", "ports", 0, "nodePort"), typ)
+		hard := at(recording.One(t, quotaType, "bootcamp-alice").Object(), "spec", "hard")
+		assert.Equal(t, want.nodePorts, at(hard, "services.nodeports"), typ)
+		assert.Equal(t, want.balancers, at(hard, "services.loadbalancers"), typ)
+		assert.Equal(t, typ, at(recording.One(t, "kubernetes:core/v1:Namespace", "").Object(), "metadata", "labels", label))
+	}
+	assert.Nil(t, at(onShared("class", "shared-platform", nil).Good(t).One(t, "kubernetes:core/v1:Namespace", "").Object(), "metadata", "labels", label))
 }
 
 // TestPlatformsName: a student cannot get the class's namespace.

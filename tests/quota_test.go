@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
@@ -114,19 +115,110 @@ func needed(t *testing.T, r *Recording) (pods int, cpu, memory resource.Quantity
 	return pods, sum("cpu"), sum("memory")
 }
 
-// TestQuotaIsTheObjects: the quota that is checked is the one that is made.
+// TestQuotaIsTheObjects: the quota that is checked is the one that is made, and
+// nothing that only others should have is in it.
 func TestQuotaIsTheObjects(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"shared-student", "shared-platform"} {
 		quota := map[string]string{"quotaPods": "50", "quotaCPU": "12500m", "quotaMemory": "9Gi"}
 		recording := onShared("alice", mode, quota).Good(t)
-		hard := at(recording.One(t, "kubernetes:core/v1:ResourceQuota", "").Object(), "spec", "hard")
-		assert.Equal(t, map[string]any{
+		want := map[string]any{
 			"pods":       "50",
 			"limits.cpu": "12500m", "requests.cpu": "12500m", "limits.memory": "9Gi", "requests.memory": "9Gi",
-			"services.loadbalancers": "1", "services.nodeports": "2",
-		}, hard, mode)
+			"requests.ephemeral-storage": "3328Mi", // 48 pods of 64Mi and twice Prometheus's 128Mi
+			"limits.ephemeral-storage":   "28Gi",   // 48 pods of 512Mi and twice Prometheus's 2Gi
+			"persistentvolumeclaims":     "0", "requests.storage": "0",
+			"services.loadbalancers": "0", "services.nodeports": "0",
+			"requests.nvidia.com/gpu": "0", "requests.amd.com/gpu": "0", "requests.gpu.intel.com/i915": "0",
+			"requests.hugepages-2Mi": "0", "requests.hugepages-1Gi": "0",
+		}
+		if mode == "shared-student" {
+			maps.Copy(want, map[string]any{
+				"count/pods": "100", "count/configmaps": "7", "count/serviceaccounts": "8", "count/services": "9",
+				"count/deployments.apps": "8", "count/daemonsets.apps": "5",
+				"count/replicasets.apps": "96", "count/controllerrevisions.apps": "60",
+			})
+		}
+		hard := at(recording.One(t, quotaType, recording.namespace()).Object(), "spec", "hard")
+		assert.Equal(t, want, hard, mode)
 	}
+}
+
+// TestQuotaCountsTheCourse: of each kind that is counted there is room for what
+// Kubernetes makes in a namespace, for the stack's own objects and, beside them, for
+// the text's; and for four more.
+func TestQuotaCountsTheCourse(t *testing.T) {
+	t.Parallel()
+	recording := onShared("alice", "shared-student", nil).Good(t)
+	hard := at(recording.One(t, quotaType, "bootcamp-alice").Object(), "spec", "hard")
+	text := courseObjects(t)
+	for what, kind := range map[string]struct {
+		typ, name  string
+		kubernetes int
+	}{
+		"count/configmaps":       {configMapType, "ConfigMap", 1},
+		"count/serviceaccounts":  {"kubernetes:core/v1:ServiceAccount", "ServiceAccount", 1},
+		"count/services":         {serviceType, "Service", 0},
+		"count/deployments.apps": {deploymentType, "Deployment", 0},
+		"count/daemonsets.apps":  {daemonSetType, "DaemonSet", 0},
+	} {
+		n := kind.kubernetes + len(recording.Of(kind.typ, ""))
+		for name := range text {
+			if strings.HasPrefix(name, kind.name+" ") {
+				n++
+			}
+		}
+		assert.Equal(t, strconv.Itoa(n+4), at(hard, what), what)
+	}
+}
+
+// TestStorageFits: what the stack's own containers may keep on a disk fits into the
+// quota and the LimitRange, with Prometheus once more while it rolls out.
+func TestStorageFits(t *testing.T) {
+	t.Parallel()
+	recording := onShared("alice", "shared-student", nil).Good(t)
+	hard := at(recording.One(t, quotaType, "bootcamp-alice").Object(), "spec", "hard")
+	limits := at(recording.One(t, limitRangeType, "").Object(), "spec", "limits", 0)
+	const storage = "ephemeral-storage"
+	amount := func(v any) resource.Quantity {
+		require.NotNil(t, v)
+		return resource.MustParse(v.(string))
+	}
+	most := amount(at(limits, "max", storage))
+	for kind, otherwise := range map[string]string{"requests": "defaultRequest", "limits": "default"} {
+		total := resource.Quantity{}
+		for _, d := range recording.Of(deploymentType, "") {
+			replicas := at(d.Object(), "spec", "replicas").(int)
+			v := at(d.Object(), "spec", "template", "spec", "containers", 0, "resources", kind, storage)
+			if v == nil {
+				v = at(limits, otherwise, storage)
+			}
+			one := amount(v)
+			assert.LessOrEqual(t, one.Cmp(most), 0, d)
+			for range replicas + (replicas+3)/4 {
+				total.Add(one)
+			}
+		}
+		have := amount(at(hard, kind+"."+storage))
+		assert.LessOrEqual(t, total.Cmp(have), 0, "%s: %s are needed, %s are there", kind, total.String(), have.String())
+	}
+	flags := fmt.Sprint(at(recording.One(t, deploymentType, "prometheus").Object(), "spec", "template", "spec", "containers", 0, "args"))
+	assert.Contains(t, flags, "--storage.tsdb.retention.size=512MB")
+	own := fmt.Sprint(at((Run{}).Good(t).One(t, deploymentType, "prometheus").Object(), "spec", "template", "spec", "containers", 0, "args"))
+	assert.NotContains(t, own, "retention.size", "on a cluster of one's own the disk is one's own")
+}
+
+// TestSystemPriority: no pod of a student's may have a class that drives away the
+// pods of others.
+func TestSystemPriority(t *testing.T) {
+	t.Parallel()
+	spec := at(onShared("alice", "shared-student", nil).Good(t).One(t, quotaType, "bootcamp-alice-system-priority").Object(), "spec")
+	assert.Equal(t, map[string]any{
+		"hard": map[string]any{"pods": "0"},
+		"scopeSelector": map[string]any{"matchExpressions": []any{map[string]any{
+			"scopeName": "PriorityClass", "operator": "In", "values": []any{"system-node-critical", "system-cluster-critical"},
+		}}},
+	}, spec)
 }
 
 // TestQuotaOfOthers: only a student's own pods have to fit; node-exporter's number

@@ -37,6 +37,7 @@ var TestCluster = sharedcluster.Facts{
 	APIServer: []string{"192.0.2.1", "2001:db8::1"},
 	DNS:       []string{"198.51.100.10"},
 	Nodes:     []string{"192.0.2.11", "192.0.2.12"},
+	Audiences: []string{"https://kubernetes.default.svc.cluster.local"},
 }
 
 // Run describes one run of a program against mocks. Runs share nothing, so
@@ -81,6 +82,7 @@ type Registration struct {
 	DeleteLimit             string
 	SecretOutputs           []string
 	IgnoreChanges           []string
+	DependsOn               []string // URNs
 	Protect, RetainOnDelete bool
 }
 
@@ -105,7 +107,7 @@ func (r Run) Record() *Recording {
 		cluster := cmp.Or(r.Cluster, &TestCluster)
 		program = lab.New(slices.Sorted(maps.Keys(configured)), lab.Ask{
 			Docker: r.Docker,
-			Cluster: func(_ context.Context, _ sharedcluster.Access, owned []sharedcluster.Object) (*sharedcluster.Facts, error) {
+			Cluster: func(_ context.Context, _ sharedcluster.Access, owned []sharedcluster.Object, _ bool) (*sharedcluster.Facts, error) {
 				if len(owned) == 0 {
 					return nil, errors.New("the program asks for no object of its own")
 				}
@@ -197,6 +199,7 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 		DeleteLimit:         rpc.GetCustomTimeouts().GetDelete(),
 		SecretOutputs:       rpc.GetAdditionalSecretOutputs(),
 		IgnoreChanges:       rpc.GetIgnoreChanges(),
+		DependsOn:           rpc.GetDependencies(),
 		Protect:             rpc.GetProtect(),
 		RetainOnDelete:      rpc.GetRetainOnDelete(),
 	}
@@ -208,7 +211,8 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 	state := args.Inputs.Copy()
 	if r.Type == "command:local:Command" {
 		printed := TestKubeconfig
-		if plain(r.Inputs["create"]) == "claim" {
+		switch plain(r.Inputs["create"]) {
+		case "claim":
 			printed = TestClaim
 			if plain(r.Inputs["interpreter"]).([]any)[2] == sharedcluster.Tool {
 				printed = sharedcluster.Claim{Mark: TestClaim, Cluster: TestCluster.ID}.String()

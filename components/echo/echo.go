@@ -31,7 +31,7 @@ type Args struct {
 	Replicas       int           // 0 to 100
 	Image          string        // answers HTTP on 8080
 	ServiceType    string        // ClusterIP, NodePort or LoadBalancer
-	NodePort       int           // with NodePort: 30000 to 32767
+	NodePort       int           // with NodePort: 30000 to 32767; 0 leaves the choice to the cluster
 	RolloutTimeout time.Duration // for the pods to be ready
 	// AwaitLoadBalancer tells that the cluster gives load balancers, so the
 	// Service waits for its address (at most RolloutTimeout).
@@ -53,8 +53,8 @@ func (a *Args) Validate() error {
 	switch a.ServiceType {
 	case "ClusterIP", "LoadBalancer":
 	case "NodePort":
-		if a.NodePort < 30000 || a.NodePort > 32767 {
-			errs = append(errs, fmt.Errorf("node port %d: allowed are 30000 to 32767", a.NodePort))
+		if a.NodePort != 0 && (a.NodePort < 30000 || a.NodePort > 32767) {
+			errs = append(errs, fmt.Errorf("node port %d: allowed are 30000 to 32767, and 0 for one that the cluster chooses", a.NodePort))
 		}
 	default:
 		errs = append(errs, fmt.Errorf("service type %q: allowed are ClusterIP, NodePort and LoadBalancer", a.ServiceType))
@@ -135,7 +135,7 @@ func newService(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.Res
 	port := &corev1.ServicePortArgs{
 		Port: pulumi.Int(course.ServicePort), Protocol: pulumi.String("TCP"), TargetPort: pulumi.Int(course.AppPort),
 	}
-	if args.ServiceType == "NodePort" {
+	if args.ServiceType == "NodePort" && args.NodePort != 0 {
 		port.NodePort = pulumi.Int(args.NodePort)
 	}
 	meta := kube.Meta(args.Namespace, course.Service, course.App)

@@ -41,14 +41,25 @@ func Meta(namespace, name, app string) *metav1.ObjectMetaArgs {
 	return m
 }
 
-// Size is what a container asks for and may use, in Kubernetes quantities.
-type Size struct{ CPU, Memory, CPULimit, MemoryLimit string }
+// Size is what a container asks for and may use, in Kubernetes quantities. Those
+// of the node's disk may be empty.
+type Size struct {
+	CPU, Memory, CPULimit, MemoryLimit string
+	Storage, StorageLimit              string
+}
 
 // Resources makes the requests and limits of a container.
 func (s Size) Resources() *corev1.ResourceRequirementsArgs {
+	amounts := func(cpu, memory, storage string) pulumi.StringMap {
+		out := pulumi.StringMap{"cpu": pulumi.String(cpu), "memory": pulumi.String(memory)}
+		if storage != "" {
+			out["ephemeral-storage"] = pulumi.String(storage)
+		}
+		return out
+	}
 	return &corev1.ResourceRequirementsArgs{
-		Requests: pulumi.StringMap{"cpu": pulumi.String(s.CPU), "memory": pulumi.String(s.Memory)},
-		Limits:   pulumi.StringMap{"cpu": pulumi.String(s.CPULimit), "memory": pulumi.String(s.MemoryLimit)},
+		Requests: amounts(s.CPU, s.Memory, s.Storage),
+		Limits:   amounts(s.CPULimit, s.MemoryLimit, s.StorageLimit),
 	}
 }
 

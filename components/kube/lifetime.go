@@ -13,14 +13,17 @@ import (
 // object itself has ReplaceWith (a component's children do not inherit it, as
 // they do Provider and DeletedWith) and is deleted first; with less, `up` dies
 // on a closed provider (pulumi/pulumi#14650) or reports success over an empty
-// cluster. Hence the transformation, which reaches nested children too.
-func LiveAndDieWith(provider *kubernetes.Provider, lifetime pulumi.Resource) []pulumi.ResourceOption {
+// cluster. Hence the transformation, which reaches nested children too. So does it
+// let them wait for what must be there before: a component's DependsOn does not go
+// down to its children either.
+func LiveAndDieWith(provider *kubernetes.Provider, lifetime pulumi.Resource, before ...pulumi.Resource) []pulumi.ResourceOption {
 	together := func(args *pulumi.ResourceTransformationArgs) *pulumi.ResourceTransformationResult {
 		return &pulumi.ResourceTransformationResult{
 			Props: args.Props,
 			Opts: append(args.Opts,
 				pulumi.ReplaceWith([]pulumi.Resource{lifetime}),
-				pulumi.DeleteBeforeReplace(true)),
+				pulumi.DeleteBeforeReplace(true),
+				pulumi.DependsOn(before)),
 		}
 	}
 	return []pulumi.ResourceOption{

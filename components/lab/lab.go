@@ -46,8 +46,8 @@ type Ask struct {
 	// Docker, what it is, where that matters to the settings; nil where the host of the
 	// program has asked (OnDocker).
 	Docker func(context.Context) (*docker.Info, error)
-	// Cluster, a shared one, which it is and whose are the objects.
-	Cluster func(context.Context, sharedcluster.Access, []sharedcluster.Object) (*sharedcluster.Facts, error)
+	// Cluster, a shared one, which it is and whose are the objects; sharedcluster.Ask.
+	Cluster func(_ context.Context, _ sharedcluster.Access, owned []sharedcluster.Object, student bool) (*sharedcluster.Facts, error)
 }
 
 // Program is the Pulumi program under a language host.
@@ -125,6 +125,7 @@ type place struct {
 	context    pulumi.StringInput // of the kubeconfig
 	kubeconfig pulumi.StringInput // secret
 	parts      monitoring.Parts
+	nodePort   int  // of the app's Service; 0 leaves the choice to the cluster
 	balancers  bool // the cluster gives load balancers
 }
 
@@ -154,6 +155,7 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 		name:       on.Name,
 		context:    on.Context,
 		kubeconfig: on.Kubeconfig,
+		nodePort:   s.NodePort,
 	})
 	return err
 }
@@ -162,7 +164,7 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 func newPlace(ctx *pulumi.Context, s *settings.Settings, ask Ask, args *shared.PlaceArgs) (*shared.Place, error) {
 	args.Access = sharedcluster.Access{Kubeconfig: s.KubeconfigPath, Context: s.KubeContext}
 	var err error
-	if args.Cluster, err = ask.Cluster(ctx.Context(), args.Access, shared.Objects(args.Namespace, args.Owned)); err != nil {
+	if args.Cluster, err = ask.Cluster(ctx.Context(), args.Access, shared.Objects(args.Namespace, args.Owned), args.Student); err != nil {
 		return nil, err
 	}
 	return shared.NewPlace(ctx, "cluster", args)
@@ -206,18 +208,20 @@ func buildPlatform(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 	namespace := kindcluster.Name(s.Stack)
 	on, err := newPlace(ctx, s, ask, &shared.PlaceArgs{
-		Namespace: namespace,
-		Student:   true,
-		Enforce:   shared.Baseline,
-		Warn:      shared.Restricted,
-		Owned:     shared.StudentOwned(namespace),
-		Required:  shared.PlatformRequired,
+		Namespace:   namespace,
+		Student:     true,
+		ServiceType: s.ServiceType,
+		Enforce:     shared.Baseline,
+		Warn:        shared.Restricted,
+		Owned:       shared.StudentOwned(namespace),
+		Required:    shared.PlatformRequired,
 	})
 	if err != nil {
 		return err
 	}
 	student := &shared.StudentArgs{
 		Quota:            quota(s),
+		ServiceType:      s.ServiceType,
 		TokenLifetime:    s.TokenLifetime,
 		NodeExporterPort: course.NodeExporterPort,
 	}
@@ -231,7 +235,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 	ctx.Export(OutStudentKubeconfig, t.Kubeconfig)
 	apps, err := buildApps(ctx, s, &place{
 		namespace:  on.Namespace,
-		options:    on.Options(),
+		options:    t.Options(),
 		name:       on.Context,
 		context:    pulumi.String(on.Namespace), // the one context of the student's kubeconfig
 		kubeconfig: t.Kubeconfig,
@@ -256,7 +260,7 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.R
 		Replicas:          s.Replicas,
 		Image:             s.Images.Echo,
 		ServiceType:       s.ServiceType,
-		NodePort:          s.NodePort,
+		NodePort:          at.nodePort,
 		RolloutTimeout:    s.RolloutTimeout,
 		AwaitLoadBalancer: at.balancers,
 	}, at.options...)

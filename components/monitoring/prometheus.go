@@ -21,6 +21,15 @@ const (
 	dataDir    = "/prometheus-data" // the course's, /prometheus/data, is under the mount
 )
 
+// What Prometheus may keep on the node's disk on a shared cluster. It deletes its
+// oldest blocks beyond retentionSize; the write-ahead log of the last hours and the
+// container's own log, which it does not count, have the rest.
+const (
+	StorageRequest = "128Mi"
+	StorageLimit   = "2Gi"
+	retentionSize  = "512MB"
+)
+
 // PrometheusSize is that of its pod.
 var PrometheusSize = kube.Size{CPU: "100m", Memory: "192Mi", CPULimit: "1", MemoryLimit: "1Gi"}
 
@@ -41,9 +50,17 @@ func prometheusRules(args *Args) []rbac.Rule {
 
 // newPrometheus registers Prometheus (course, chapter 4-3).
 func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, opts ...pulumi.ResourceOption) error {
-	only := ""
+	only, size := "", PrometheusSize
+	flags := []string{
+		"--config.file=" + configDir + "/" + configFile,
+		"--log.level=debug",
+		"--web.enable-lifecycle",
+		"--storage.tsdb.path=" + dataDir,
+	}
 	if args.Parts == PrometheusOnly {
 		only = args.Namespace
+		size.Storage, size.StorageLimit = StorageRequest, StorageLimit
+		flags = append(flags, "--storage.tsdb.retention.size="+retentionSize)
 	}
 	config, err := ScrapeConfig(args.ScrapeInterval, only)
 	if err != nil {
@@ -77,18 +94,13 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 						Name:            pulumi.String(course.Prometheus),
 						Image:           pulumi.String(args.PrometheusImage),
 						ImagePullPolicy: pulumi.String("IfNotPresent"),
-						Args: pulumi.ToStringArray([]string{
-							"--config.file=" + configDir + "/" + configFile,
-							"--log.level=debug",
-							"--web.enable-lifecycle",
-							"--storage.tsdb.path=" + dataDir,
-						}),
+						Args:            pulumi.ToStringArray(flags),
 						Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
 							Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.PrometheusPort), Protocol: pulumi.String("TCP"),
 						}},
 						// The whole directory: a subPath mount never sees a change.
 						VolumeMounts:   corev1.VolumeMountArray{mount(course.Prometheus, configDir), mount("data", dataDir)},
-						Resources:      PrometheusSize.Resources(),
+						Resources:      size.Resources(),
 						ReadinessProbe: kube.HTTPReady("/-/ready", course.HTTP),
 					}},
 					Volumes: corev1.VolumeArray{

@@ -194,6 +194,11 @@ func (s *Settings) clashes() []clash {
 	if s.KubeContext == "" {
 		add("kubeContext", "with mode=%s it must name a context of the kubeconfig (`kubectl config get-contexts`)", s.Mode)
 	}
+	// A node port is one for the whole cluster: with a fixed one, the second student
+	// would find it taken.
+	if s.Mode == SharedStudent && s.NodePort != defaultNodePort {
+		add("nodePort", "with mode=%s the cluster chooses the port, since a node port can be had once a cluster; leave it at %d (`pulumi config rm nodePort`)", s.Mode, defaultNodePort)
+	}
 	if s.HostPort != 0 {
 		add("hostPort", "a port of this machine leads to a kind cluster alone; with mode=%s allowed is 0", s.Mode)
 	}

@@ -225,7 +225,7 @@ func TestOwnField(t *testing.T) {
 	before, err := parse(base)
 	require.NoError(t, err)
 	for _, k := range settings.Keys {
-		if k.Name == "hostPort" { // not on a shared cluster
+		if k.Name == "hostPort" || k.Name == "nodePort" { // not on a shared cluster
 			continue
 		}
 		after, err := parse(base.with(source{k.Name: other(k)}))
@@ -240,10 +240,11 @@ func TestOwnField(t *testing.T) {
 			fields[f] = k.Name
 		}
 	}
-	after, err := parse(source{"hostPort": "8080"})
+	after, err := parse(source{"hostPort": "8080", "nodePort": "30081"})
 	require.NoError(t, err)
 	assert.Equal(t, 8080, after.HostPort)
-	fields["HostPort"] = "hostPort"
+	assert.Equal(t, 30081, after.NodePort)
+	fields["HostPort"], fields["NodePort"] = "hostPort", "nodePort"
 	for _, f := range leaves("", reflect.TypeFor[settings.Settings]()) {
 		assert.NotEmpty(t, fields[f], "no key sets %s", f)
 	}
@@ -314,6 +315,7 @@ func TestImages(t *testing.T) {
 func TestModes(t *testing.T) {
 	t.Parallel()
 	noContext, hostPort := kindAndKey{settings.Clash, "kubeContext"}, kindAndKey{settings.Clash, "hostPort"}
+	nodePort := kindAndKey{settings.Clash, "nodePort"}
 	tests := []struct {
 		name string
 		in   source
@@ -328,6 +330,11 @@ func TestModes(t *testing.T) {
 		{"no context for the class", source{"mode": "shared-platform"}, []kindAndKey{noContext}},
 		{"a host port", student.with(source{"hostPort": "8080"}), []kindAndKey{hostPort}},
 		{"both", source{"mode": "shared-student", "hostPort": "1"}, []kindAndKey{noContext, hostPort}},
+		{"a node port", student.with(source{"nodePort": "30081"}), []kindAndKey{nodePort}},
+		{"a node port that no type uses", student.with(source{"serviceType": "ClusterIP", "nodePort": "32767"}), []kindAndKey{nodePort}},
+		{"the default node port", student.with(source{"serviceType": "NodePort", "nodePort": "30080"}), nil},
+		{"the class's node port, which it has no use for", source{"mode": "shared-platform", "kubeContext": "class", "nodePort": "30081"}, nil},
+		{"a node port of one's own", source{"nodePort": "30081"}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,8 +37,11 @@ type PlaceArgs struct {
 	Cluster   *sharedcluster.Facts // what it says of itself
 	Namespace string               // the stack's own; made and removed with it
 	Student   bool                 // the class's admission policy is for the namespace
-	Enforce   string               // Pod Security level of the namespace
-	Warn      string               // Pod Security level that is warned about
+	// ServiceType is one that the policy lets a student's Services have, beside
+	// ClusterIP.
+	ServiceType string
+	Enforce     string // Pod Security level of the namespace
+	Warn        string // Pod Security level that is warned about
 	// Owned are the stack's objects outside its namespace, and Required those
 	// that another stack must have made before.
 	Owned, Required []sharedcluster.Object
@@ -88,8 +91,11 @@ type Place struct {
 	stack    string
 }
 
-// Options are for every component in the stack's namespace.
-func (c *Place) Options() []pulumi.ResourceOption { return kube.LiveAndDieWith(c.Provider, c.lifetime) }
+// Options are for every component in the stack's namespace. Its objects are made
+// once those before are there.
+func (c *Place) Options(before ...pulumi.Resource) []pulumi.ResourceOption {
+	return kube.LiveAndDieWith(c.Provider, c.lifetime, before...)
+}
 
 // NewPlace registers a stack's namespace on a cluster that is there already,
 // and the provider to reach it. Before anything is made, a claim proves that
@@ -161,6 +167,7 @@ func NewPlace(ctx *pulumi.Context, name string, args *PlaceArgs, opts ...pulumi.
 	labels["pod-security.kubernetes.io/warn"] = pulumi.String(args.Warn)
 	if args.Student {
 		labels[sharedcluster.LabelStudent] = pulumi.String("true")
+		labels[serviceTypeLabel] = pulumi.String(args.ServiceType)
 	}
 	namespace, err := corev1.NewNamespace(ctx, args.Namespace, &corev1.NamespaceArgs{Metadata: meta},
 		pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.DeleteBeforeReplace(true))

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	admissionv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/admissionregistration/v1"
-	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"k8sbootcamp/components/rbac"
@@ -24,16 +22,15 @@ const (
 	roleMetrics = "bootcamp-platform-metrics" // the API server's own metrics, for Prometheus
 )
 
-const policyExternalIPs = "bootcamp-platform-no-external-ips"
-
-// PlatformOwned are the class's objects outside its namespace, and PlatformRequired
-// those that a student's stack needs: all of the class's guards.
+// PlatformOwned are the class's objects outside its namespace, and
+// PlatformRequired those of them that a student's stack needs: all, for without
+// the policy and its binding a student is not kept from anything.
 var (
 	PlatformOwned = []sharedcluster.Object{
 		{Resource: "clusterroles", Name: roleNodes},
 		{Resource: "clusterroles", Name: roleMetrics},
-		{Resource: "validatingadmissionpolicies", Name: policyExternalIPs},
-		{Resource: "validatingadmissionpolicybindings", Name: policyExternalIPs},
+		{Resource: "validatingadmissionpolicies", Name: PolicyStudents},
+		{Resource: "validatingadmissionpolicybindings", Name: PolicyStudents},
 	}
 	PlatformRequired = PlatformOwned
 )
@@ -66,50 +63,11 @@ func NewPlatform(ctx *pulumi.Context, name string, on *Place, args *PlatformArgs
 	if err := rbac.NewClusterRole(ctx, roleMetrics, on.WideMeta(roleMetrics), metrics, wide...); err != nil {
 		return nil, err
 	}
-	if err := newExternalIPsPolicy(ctx, on, wide); err != nil {
+	if err := newPolicy(ctx, on, p); err != nil {
 		return nil, err
 	}
-	if err := newLimits(ctx, on, args.Quota, p); err != nil {
+	if _, err := newLimits(ctx, on, args.Quota.hard(), args.Quota, p); err != nil {
 		return nil, err
 	}
 	return p, ctx.RegisterResourceOutputs(p, pulumi.Map{})
-}
-
-// newExternalIPsPolicy refuses Services with external IPs in students'
-// namespaces: whoever may make one can draw any address's traffic in the whole
-// cluster to themselves (CVE-2020-8554), and no quota or Pod Security level
-// stops that. It needs Kubernetes 1.30.
-func newExternalIPsPolicy(ctx *pulumi.Context, on *Place, opts []pulumi.ResourceOption) error {
-	policy, err := admissionv1.NewValidatingAdmissionPolicy(ctx, policyExternalIPs, &admissionv1.ValidatingAdmissionPolicyArgs{
-		Metadata: on.WideMeta(policyExternalIPs),
-		Spec: &admissionv1.ValidatingAdmissionPolicySpecArgs{
-			FailurePolicy: pulumi.String("Fail"),
-			MatchConstraints: &admissionv1.MatchResourcesArgs{
-				ResourceRules: admissionv1.NamedRuleWithOperationsArray{&admissionv1.NamedRuleWithOperationsArgs{
-					ApiGroups:   pulumi.ToStringArray([]string{""}),
-					ApiVersions: pulumi.ToStringArray([]string{"v1"}),
-					Operations:  pulumi.ToStringArray([]string{"CREATE", "UPDATE"}),
-					Resources:   pulumi.ToStringArray([]string{"services"}),
-				}},
-			},
-			Validations: admissionv1.ValidationArray{&admissionv1.ValidationArgs{
-				Expression: pulumi.String("!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0"),
-				Message:    pulumi.String("a student's Service may not have externalIPs"),
-			}},
-		},
-	}, opts...)
-	if err != nil {
-		return err
-	}
-	_, err = admissionv1.NewValidatingAdmissionPolicyBinding(ctx, policyExternalIPs, &admissionv1.ValidatingAdmissionPolicyBindingArgs{
-		Metadata: on.WideMeta(policyExternalIPs),
-		Spec: &admissionv1.ValidatingAdmissionPolicyBindingSpecArgs{
-			PolicyName:        policy.Metadata.Name().Elem(),
-			ValidationActions: pulumi.ToStringArray([]string{"Deny"}),
-			MatchResources: &admissionv1.MatchResourcesArgs{
-				NamespaceSelector: &metav1.LabelSelectorArgs{MatchLabels: pulumi.StringMap{sharedcluster.LabelStudent: pulumi.String("true")}},
-			},
-		},
-	}, opts...)
-	return err
 }

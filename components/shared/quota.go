@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"k8sbootcamp/components/kube"
+	"k8sbootcamp/components/monitoring"
 )
 
 // Quota bounds a namespace; CPU and memory are Kubernetes quantities, of the
@@ -87,37 +88,133 @@ func (q Quota) TooSmallFor(workloads []Workload) map[Resource]string {
 	return needed
 }
 
+// What a container may keep on its node's disk (its own files, its logs and
+// emptyDir volumes), unless it says otherwise, and at most. The most is what
+// Prometheus takes.
+const (
+	storageRequest = "64Mi"
+	storageLimit   = "512Mi"
+	storageMax     = monitoring.StorageLimit
+)
+
+// hard are the bounds of a namespace's pods, and of what nobody has there.
+func (q Quota) hard() pulumi.StringMap {
+	// Each pod has one container of the default's size, but for Prometheus, of which
+	// there are two while it rolls out.
+	storage := func(each, prometheus string) pulumi.String {
+		total := *resource.NewQuantity(0, resource.BinarySI)
+		for range q.Pods - 2 {
+			total.Add(resource.MustParse(each))
+		}
+		for range 2 {
+			total.Add(resource.MustParse(prometheus))
+		}
+		return pulumi.String(total.String())
+	}
+	hard := pulumi.StringMap{
+		"pods":                       pulumi.String(strconv.Itoa(q.Pods)),
+		"requests.cpu":               pulumi.String(q.CPU),
+		"limits.cpu":                 pulumi.String(q.CPU),
+		"requests.memory":            pulumi.String(q.Memory),
+		"limits.memory":              pulumi.String(q.Memory),
+		"requests.ephemeral-storage": storage(storageRequest, monitoring.StorageRequest),
+		"limits.ephemeral-storage":   storage(storageLimit, storageMax),
+	}
+	for _, none := range []string{
+		"persistentvolumeclaims", "requests.storage", "services.loadbalancers", "services.nodeports",
+		"requests.nvidia.com/gpu", "requests.amd.com/gpu", "requests.gpu.intel.com/i915",
+		"requests.hugepages-2Mi", "requests.hugepages-1Gi",
+	} {
+		hard[none] = pulumi.String("0")
+	}
+	return hard
+}
+
+// spare is how many more objects of each kind a student may make than are counted
+// below: to try something out, or for what a cluster puts into each namespace.
+const spare = 4
+
+// counted are the objects of each kind that the course comes to: what Kubernetes
+// makes in each namespace (ConfigMap kube-root-ca.crt, ServiceAccount default), what
+// the stack has, and the text's own manifests typed beside it under other names. A
+// test counts them in the stack's objects and in the text's files.
+var counted = map[string]int{
+	"count/configmaps":       1 + 1 + 1,
+	"count/serviceaccounts":  1 + 2 + 1,
+	"count/services":         0 + 2 + 3,
+	"count/deployments.apps": 0 + 2 + 2,
+	"count/daemonsets.apps":  0 + 0 + 1,
+}
+
+// revisions are the objects that one Deployment or DaemonSet has while it rolls
+// out: ten old ones, which is Kubernetes' own revisionHistoryLimit, the one that is
+// there, and the new one.
+const revisions = 10 + 2
+
+// studentHard are the bounds of a student's namespace: everything in it that can
+// be counted.
+func studentHard(q Quota, serviceType string) pulumi.StringMap {
+	hard := q.hard()
+	set := func(what string, n int) { hard[what] = pulumi.String(strconv.Itoa(n)) }
+	for what, n := range counted {
+		set(what, n+spare)
+	}
+	set("count/replicasets.apps", (counted["count/deployments.apps"]+spare)*revisions)
+	set("count/controllerrevisions.apps", (counted["count/daemonsets.apps"]+spare)*revisions)
+	set("count/pods", 2*q.Pods) // those that have finished, or were evicted, stay
+	switch serviceType {
+	case "NodePort":
+		set("services.nodeports", 1)
+	case "LoadBalancer":
+		set("services.loadbalancers", 1)
+		set("services.nodeports", 1) // a load balancer takes one too
+	}
+	return hard
+}
+
 // newLimits registers a namespace's ResourceQuota, and the LimitRange that
 // gives a container without sizes some (the course's manifests have none, and a
-// quota refuses those).
-func newLimits(ctx *pulumi.Context, on *Place, q Quota, parent pulumi.Resource) error {
+// quota refuses those). It returns both.
+func newLimits(ctx *pulumi.Context, on *Place, hard pulumi.StringMap, q Quota, parent pulumi.Resource) ([]pulumi.Resource, error) {
 	opts := append(on.Options(), pulumi.Parent(parent))
-	_, err := corev1.NewResourceQuota(ctx, on.Namespace, &corev1.ResourceQuotaArgs{
+	quota, err := corev1.NewResourceQuota(ctx, on.Namespace, &corev1.ResourceQuotaArgs{
 		Metadata: kube.Meta(on.Namespace, "bootcamp", "bootcamp"),
-		Spec: &corev1.ResourceQuotaSpecArgs{Hard: pulumi.StringMap{
-			"pods":                   pulumi.String(strconv.Itoa(q.Pods)),
-			"requests.cpu":           pulumi.String(q.CPU),
-			"limits.cpu":             pulumi.String(q.CPU),
-			"requests.memory":        pulumi.String(q.Memory),
-			"limits.memory":          pulumi.String(q.Memory),
-			"services.loadbalancers": pulumi.String("1"),
-			"services.nodeports":     pulumi.String("2"), // a load balancer takes one too
-		}},
+		Spec:     &corev1.ResourceQuotaSpecArgs{Hard: hard},
 	}, opts...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	amounts := func(cpu, memory string) pulumi.StringMap {
-		return pulumi.StringMap{"cpu": pulumi.String(cpu), "memory": pulumi.String(memory)}
+	amounts := func(cpu, memory, storage string) pulumi.StringMap {
+		return pulumi.StringMap{"cpu": pulumi.String(cpu), "memory": pulumi.String(memory), "ephemeral-storage": pulumi.String(storage)}
 	}
-	_, err = corev1.NewLimitRange(ctx, on.Namespace, &corev1.LimitRangeArgs{
+	sizes, err := corev1.NewLimitRange(ctx, on.Namespace, &corev1.LimitRangeArgs{
 		Metadata: kube.Meta(on.Namespace, "bootcamp", "bootcamp"),
 		Spec: &corev1.LimitRangeSpecArgs{Limits: corev1.LimitRangeItemArray{&corev1.LimitRangeItemArgs{
 			Type:           pulumi.String("Container"),
-			DefaultRequest: amounts("10m", "32Mi"),
-			Default:        amounts("200m", "128Mi"),
-			Max:            amounts(q.CPU, q.Memory),
+			DefaultRequest: amounts("10m", "32Mi", storageRequest),
+			Default:        amounts("200m", "128Mi", storageLimit),
+			Max:            amounts(q.CPU, q.Memory, storageMax),
 		}}},
 	}, opts...)
-	return err
+	return []pulumi.Resource{quota, sizes}, err
+}
+
+// newSystemPriority registers the quota of pods that drive away others' pods: none.
+// Where a quota has their class in its scope, Kubernetes admits no such pod in a
+// namespace without one. Other classes are the admission policy's, for one of them
+// may be the cluster's default.
+func newSystemPriority(ctx *pulumi.Context, on *Place, parent pulumi.Resource) (pulumi.Resource, error) {
+	const name = "bootcamp-system-priority"
+	return corev1.NewResourceQuota(ctx, on.Namespace+"-system-priority", &corev1.ResourceQuotaArgs{
+		Metadata: kube.Meta(on.Namespace, name, "bootcamp"),
+		Spec: &corev1.ResourceQuotaSpecArgs{
+			Hard: pulumi.StringMap{"pods": pulumi.String("0")},
+			ScopeSelector: &corev1.ScopeSelectorArgs{MatchExpressions: corev1.ScopedResourceSelectorRequirementArray{
+				&corev1.ScopedResourceSelectorRequirementArgs{
+					ScopeName: pulumi.String("PriorityClass"), Operator: pulumi.String("In"),
+					Values: pulumi.ToStringArray([]string{"system-node-critical", "system-cluster-critical"}),
+				},
+			}},
+		},
+	}, append(on.Options(), pulumi.Parent(parent))...)
 }

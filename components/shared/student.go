@@ -29,6 +29,9 @@ const StudentRole = "student"
 // StudentArgs describe a student's part of a shared cluster.
 type StudentArgs struct {
 	Quota Quota
+	// ServiceType of the student's own Service: what it takes of the cluster's node
+	// ports and load balancers is in the quota.
+	ServiceType string
 	// TokenLifetime of the student's kubeconfig; the cluster may shorten it.
 	TokenLifetime time.Duration
 	// Prometheus's account, where the student has one: it reads nodes and the API
@@ -53,6 +56,16 @@ type Student struct {
 	pulumi.ResourceState
 
 	Kubeconfig pulumi.StringOutput `pulumi:"kubeconfig"` // secret; the student's, with the namespace preset
+
+	place  *Place
+	limits []pulumi.Resource
+}
+
+// Options are for every component in the student's namespace: its objects are
+// made once the limits are there. A quota admits nothing that it has not counted
+// yet, and a pod that comes before the LimitRange has no default sizes.
+func (t *Student) Options() []pulumi.ResourceOption {
+	return t.place.Options(t.limits...)
 }
 
 // StudentOwned are a student's objects outside their namespace.
@@ -73,14 +86,20 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 	if err := args.Validate(); err != nil {
 		return nil, fmt.Errorf("shared.NewStudent %s: %w", name, err)
 	}
-	t := &Student{}
+	t := &Student{place: on}
 	if err := ctx.RegisterComponentResource(StudentType, name, t, opts...); err != nil {
 		return nil, err
 	}
-	inside := append(on.Options(), pulumi.Parent(t))
-	if err := newLimits(ctx, on, args.Quota, t); err != nil {
+	limits, err := newLimits(ctx, on, studentHard(args.Quota, args.ServiceType), args.Quota, t)
+	if err != nil {
 		return nil, err
 	}
+	system, err := newSystemPriority(ctx, on, t)
+	if err != nil {
+		return nil, err
+	}
+	t.limits = append(limits, system)
+	inside := append(t.Options(), pulumi.Parent(t))
 	if err := newNetworkPolicy(ctx, on, args.NodeExporterPort, inside); err != nil {
 		return nil, err
 	}
@@ -136,9 +155,11 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 // `kubectl get all` to look at, logs, port-forward and the Service proxy.
 func studentRules(namespace string, args *StudentArgs) []rbac.Rule {
 	work := append([]rbac.Verb{rbac.Create, rbac.Update, rbac.Patch, rbac.Delete}, rbac.Read...)
-	rules := []rbac.Rule{
-		{APIGroups: []string{""}, Resources: []string{"pods", "services", "configmaps", "serviceaccounts"}, Verbs: work},
-		{APIGroups: []string{"apps"}, Resources: []string{"deployments", "daemonsets"}, Verbs: work},
+	var rules []rbac.Rule
+	for _, k := range studentKinds {
+		rules = append(rules, rbac.Rule{APIGroups: []string{k.group}, Resources: k.resources, Verbs: work})
+	}
+	rules = append(rules, []rbac.Rule{
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments/scale"}, Verbs: []rbac.Verb{rbac.Get, rbac.Update, rbac.Patch}},
 		{APIGroups: []string{"apps"}, Resources: []string{"replicasets", "statefulsets"}, Verbs: rbac.Read},
 		{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: rbac.Read},
@@ -151,7 +172,7 @@ func studentRules(namespace string, args *StudentArgs) []rbac.Rule {
 		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []rbac.Verb{rbac.Get}},
 		{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []rbac.Verb{rbac.Get, rbac.Create}},
 		{APIGroups: []string{""}, Resources: []string{"services/proxy"}, Verbs: []rbac.Verb{rbac.Get}},
-	}
+	}...)
 	if args.PrometheusAccount != "" { // to see with its own eyes what that account may do
 		rules = append(rules, rbac.Rule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"},
 			ResourceNames: []string{args.PrometheusAccount}, Verbs: []rbac.Verb{rbac.Create}})

@@ -291,6 +291,9 @@ func (s *APIServer) post(w http.ResponseWriter, r *http.Request) {
 			fail(w, http.StatusNotFound)
 			return
 		}
+		if len(sent.Spec.Audiences) == 0 {
+			sent.Spec.Audiences = []string{Audience}
+		}
 		sent.Status.Token = Token(account.GetNamespace(), account.GetName())
 		write(w, http.StatusCreated, sent)
 	case *authorizationv1.SelfSubjectAccessReview:
@@ -315,6 +318,9 @@ func (s *APIServer) post(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// Audience is the server's own: what a token is for where none was asked for.
+const Audience = "https://kubernetes.default.svc"
 
 // Token is that of an account.
 func Token(namespace, account string) string { return "token-of-" + namespace + "-" + account }

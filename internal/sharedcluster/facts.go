@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -19,31 +20,42 @@ import (
 type Facts struct {
 	// ID is the UID of the namespace kube-system: which cluster it is, whatever a
 	// kubeconfig calls it and wherever that lies.
-	ID        string
+	ID     string
+	Owners []Owner // of the stack's objects that there are
+
+	// For a student's network policy:
 	APIServer []string // addresses behind the Service kubernetes
 	DNS       []string // addresses of the cluster's own name servers
 	Nodes     []string // addresses of the nodes
-	Owners    []Owner  // of the stack's objects that there are
+
+	// For the class's admission policy: what a token is for that was asked for without
+	// any audience.
+	Audiences []string
 }
 
-// Ask asks a cluster for its facts. The errors say which cluster, and what to do.
-func Ask(ctx context.Context, a Access, owned []Object) (*Facts, error) {
+// Ask asks a cluster for its facts, those for a student or those for the class. The
+// errors say which cluster.
+func Ask(ctx context.Context, a Access, owned []Object, student bool) (*Facts, error) {
 	c, err := Connect(a, io.Discard)
 	if err != nil {
 		return nil, err
 	}
-	f, err := c.facts(ctx, owned)
+	f, err := c.facts(ctx, owned, student)
 	if err != nil {
 		return nil, fmt.Errorf("the cluster of context %q: %w", a.Context, err)
 	}
 	return f, nil
 }
 
-func (c *Client) facts(ctx context.Context, owned []Object) (*Facts, error) {
+func (c *Client) facts(ctx context.Context, owned []Object, student bool) (*Facts, error) {
 	f := &Facts{}
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() (err error) { f.ID, err = c.id(ctx); return err })
 	parts.Go(func() (err error) { f.Owners, err = c.owners(ctx, owned); return err })
+	if !student {
+		parts.Go(func() (err error) { f.Audiences, err = c.audiences(ctx); return err })
+		return f, parts.Wait()
+	}
 	parts.Go(func() (err error) { f.APIServer, err = apiServer(ctx, c.typed); return kubeclient.Explain(err) })
 	parts.Go(func() (err error) { f.DNS, err = nameServers(ctx, c.typed); return kubeclient.Explain(err) })
 	parts.Go(func() (err error) { f.Nodes, err = nodes(ctx, c.typed); return kubeclient.Explain(err) })
@@ -77,6 +89,19 @@ func (c *Client) same(ctx context.Context, claim Claim) error {
 		return err
 	}
 	return claim.On(id)
+}
+
+// audiences are the API server's own. Only a token tells that was asked for without
+// any; this one, of an account with no rights, is thrown away.
+func (c *Client) audiences(ctx context.Context) ([]string, error) {
+	seconds := int64(600) // the least
+	answer, err := c.typed.CoreV1().ServiceAccounts(metav1.NamespaceDefault).CreateToken(ctx, "default", &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("a token that tells the API server's audiences: %w", kubeclient.Explain(err))
+	}
+	return sorted(answer.Spec.Audiences), nil
 }
 
 func apiServer(ctx context.Context, c kubernetes.Interface) ([]string, error) {

@@ -105,6 +105,9 @@ const (
 	sayTicks = 20
 	// A cluster that stops answering may be back by then.
 	silentTicks = 30
+	// How often the cluster is asked to look at the namespace again: it looks by itself
+	// after half of the longest grace of the pods that it saw there, half a day perhaps.
+	nudgeTicks = 10
 )
 
 // gone returns once the object of this UID is there no more.
@@ -116,7 +119,7 @@ func (c *Client) gone(ctx context.Context, o Object, uid types.UID) error {
 // student can have left to keep it: a long grace of a pod, a finalizer that nobody
 // serves. What is the cluster's own to finish is named, and waited for.
 func (c *Client) vacate(ctx context.Context, namespace string, uid types.UID) error {
-	said := ""
+	said, nudged := "", 0
 	var blocks []string
 	err := c.until(ctx, Object{Resource: "namespaces", Name: namespace}, uid, func(ctx context.Context, since int) error {
 		if since < graceTicks {
@@ -125,6 +128,12 @@ func (c *Client) vacate(ctx context.Context, namespace string, uid types.UID) er
 		found, err := c.unblock(ctx, namespace, since)
 		if err != nil {
 			return err
+		}
+		if since >= nudged+nudgeTicks || len(found) == 0 && len(blocks) > 0 {
+			nudged = since
+			if err := c.nudge(ctx, namespace, uid); err != nil {
+				return err
+			}
 		}
 		blocks = found
 		if what := strings.Join(blocks, "; "); since > sayTicks && what != said {
@@ -137,6 +146,13 @@ func (c *Client) vacate(ctx context.Context, namespace string, uid types.UID) er
 		return fmt.Errorf("%w. The student has no access any more. The namespace is kept by: %s. Destroy again once that is done", err, strings.Join(blocks, "; "))
 	}
 	return err
+}
+
+// nudge has the cluster look at a namespace again that is being deleted.
+func (c *Client) nudge(ctx context.Context, namespace string, uid types.UID) error {
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{"bootcamp/left":%q}}}`, uid, time.Now().UTC().Format(time.RFC3339Nano))
+	_, err := c.typed.CoreV1().Namespaces().Patch(ctx, namespace, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	return ignoreGone(err)
 }
 
 // until returns once the object of this UID is there no more. Meanwhile it works at

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/internal/fake"
 )
 
 var aliceOwns = []Object{namespace, binding, account}
@@ -187,12 +189,17 @@ func TestFacts(t *testing.T) {
 		dns("rke2-coredns", "198.51.100.10", 53), dns("metrics-server", "198.51.100.11", 443), dns("headless", "None", 53),
 		`{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"namespace":"default","name":"kubernetes"},"addressType":"IPv4","endpoints":[{"addresses":["192.0.2.1"]}]}`,
 		namespaceOf(claimed("c1")+`,"bootcamp/stack":"organization/bootcamp/alice"`))
-	f, err := api.facts(t.Context(), aliceOwns)
+	f, err := api.facts(t.Context(), aliceOwns, true)
 	require.NoError(t, err)
 	assert.Equal(t, &Facts{
 		ID: "this-one", APIServer: []string{"192.0.2.1"}, DNS: []string{"198.51.100.10"}, Nodes: []string{"192.0.2.11", "192.0.2.12"},
 		Owners: []Owner{{namespace, "c1", "organization/bootcamp/alice", "stack organization/bootcamp/alice"}},
 	}, f)
+
+	server.Put(t, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"namespace":"default","name":"default"}}`)
+	platform, err := api.facts(t.Context(), nil, false)
+	require.NoError(t, err)
+	assert.Equal(t, &Facts{ID: "this-one", Audiences: []string{fake.Audience}}, platform)
 
 	assert.NoError(t, f.Mine("c1 this-one"))
 	assert.NoError(t, f.Mine("c1"), "a claim of an earlier version knows no cluster")
@@ -204,7 +211,7 @@ func TestFacts(t *testing.T) {
 	require.ErrorAs(t, f.Mine(""), &taken)
 
 	server.Fail("GET /api/v1/nodes", http.StatusServiceUnavailable)
-	_, err = api.facts(t.Context(), aliceOwns)
+	_, err = api.facts(t.Context(), aliceOwns, true)
 	assert.Error(t, err)
 }
 

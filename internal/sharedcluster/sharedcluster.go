@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -214,6 +215,9 @@ func (c *Client) Claim(ctx context.Context, claim Claim, owned, required []Objec
 	if err == nil {
 		err = claim.On(id)
 	}
+	if err == nil { // first: where a kind is not served, each of its objects would be missing
+		err = c.Serves(slices.Concat(required, owned))
+	}
 	if err == nil {
 		err = errors.Join(c.There(ctx, required), c.Free(ctx, claim, owned))
 	}
@@ -221,6 +225,44 @@ func (c *Client) Claim(ctx context.Context, claim Claim, owned, required []Objec
 		return Claim{}, err
 	}
 	return Claim{claim.Mark, id}, nil
+}
+
+// UnservedError is a kind that the cluster's API server does not have.
+type UnservedError struct {
+	Resource schema.GroupVersionResource
+	Version  string // the cluster's
+}
+
+func (e *UnservedError) Error() string {
+	return fmt.Sprintf("the cluster, Kubernetes %s, does not serve %s of %s. A shared cluster must be Kubernetes 1.30 or later, "+
+		"for without that students cannot be kept from harming each other: upgrade it, or use another (kubeContext)",
+		e.Version, e.Resource.Resource, e.Resource.GroupVersion())
+}
+
+// Serves returns an *UnservedError for the first kind of the objects that the
+// cluster does not have.
+func (c *Client) Serves(objects []Object) error {
+	served := map[schema.GroupVersion]*metav1.APIResourceList{}
+	for _, o := range objects {
+		gvr := resources[o.Resource]
+		list, asked := served[gvr.GroupVersion()]
+		if !asked {
+			var err error
+			list, err = c.typed.Discovery().ServerResourcesForGroupVersion(gvr.GroupVersion().String())
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("what the cluster serves of %s: %w", gvr.GroupVersion(), err)
+			}
+			served[gvr.GroupVersion()] = list
+		}
+		if list == nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == gvr.Resource }) {
+			version, err := c.typed.Discovery().ServerVersion()
+			if err != nil {
+				return fmt.Errorf("the cluster's version: %w", err)
+			}
+			return &UnservedError{gvr, version.GitVersion}
+		}
+	}
+	return nil
 }
 
 // Free returns a *TakenError for each object which is there already without the

@@ -125,6 +125,51 @@ func TestThere(t *testing.T) {
 	assert.NotErrorAs(t, err, &missing, "what cannot be seen may be there")
 }
 
+// TestServes: a kind that the cluster does not have is told apart from an object
+// that is missing, with the cluster's version.
+func TestServes(t *testing.T) {
+	policy := Object{Resource: "validatingadmissionpolicies", Name: "bootcamp-platform-students"}
+	c, server, _ := client(t)
+	assert.NoError(t, c.Serves([]Object{namespace, binding, policy}))
+	const group = "/apis/admissionregistration.k8s.io/v1"
+	for name, answer := range map[string]func(){
+		"no such version": func() { server.Fail("GET "+group, http.StatusNotFound) },
+		"no such kind": func() {
+			server.Answer("GET "+group, func(w http.ResponseWriter, _ *http.Request) { // as Kubernetes 1.29 does
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = w.Write([]byte(`{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"admissionregistration.k8s.io/v1",` +
+					`"resources":[{"name":"validatingwebhookconfigurations","kind":"ValidatingWebhookConfiguration"}]}`))
+			})
+		},
+	} {
+		answer()
+		server.Say("GET /version", `{"gitVersion":"v1.29.3"}`)
+		assert.NoError(t, c.Serves([]Object{namespace, binding}), name)
+		var unserved *UnservedError
+		require.ErrorAs(t, c.Serves([]Object{namespace, policy, binding}), &unserved, name)
+		assert.Equal(t, resources[policy.Resource], unserved.Resource)
+		assert.Equal(t, "v1.29.3", unserved.Version)
+		assert.Contains(t, unserved.Error(), "1.30")
+	}
+	server.Fail("GET "+group, http.StatusForbidden)
+	err := c.Serves([]Object{policy})
+	var unserved *UnservedError
+	require.Error(t, err)
+	assert.NotErrorAs(t, err, &unserved, "what cannot be seen may be served")
+}
+
+// TestAudiences: they are what the API server says of a token that was asked for
+// without any, and a list in any case.
+func TestAudiences(t *testing.T) {
+	c, server, _ := client(t, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"namespace":"default","name":"default"}}`)
+	got, err := c.audiences(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{fake.Audience}, got)
+	server.Delete("/api/v1/namespaces/default/serviceaccounts/default")
+	_, err = c.audiences(t.Context())
+	assert.Error(t, err)
+}
+
 func TestRelease(t *testing.T) {
 	c, server, log := client(t, namespaceOf(claimed("c1")), bindingOf(claimed("c2"), ""))
 	assert.Error(t, c.Release(t.Context(), Claim{}, []Object{namespace}), "an empty claim would be everybody's")

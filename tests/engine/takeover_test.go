@@ -38,22 +38,33 @@ func TestTakeover(t *testing.T) {
 	}
 	// What the text's node-exporter lacks on Kubernetes 1.24 came later.
 	toleration := []string{"update DaemonSet node-exporter"}
+	// So did, on a shared cluster, the one policy in the place of that against
+	// external IPs, and bounds of all that can be counted.
+	platform := append([]string{
+		"update Command cluster-claim", "update ResourceQuota bootcamp-platform", "update LimitRange bootcamp-platform",
+		"create Command cluster-leave",
+		"create ValidatingAdmissionPolicy bootcamp-platform-students", "create ValidatingAdmissionPolicyBinding bootcamp-platform-students",
+		"delete ValidatingAdmissionPolicy bootcamp-platform-no-external-ips", "delete ValidatingAdmissionPolicyBinding bootcamp-platform-no-external-ips",
+	}, toleration...)
+	// And which cluster it is, what a destroy begins with, and that the student's account
+	// is where no pod of theirs can run as it: that is a new token.
+	student := []string{
+		"create Command cluster-leave", "update NetworkPolicy bootcamp-alice",
+		"create ServiceAccount bootcamp-alice", "update RoleBinding student", "update ClusterRoleBinding bootcamp-alice-nodes",
+		"create-replacement Command student-kubeconfig", "replace Command student-kubeconfig", "delete-replaced Command student-kubeconfig",
+		"delete ServiceAccount student", "discard EndpointSlice kubernetes",
+		"update Command cluster-claim", "update Namespace bootcamp-alice", "update ResourceQuota bootcamp-alice",
+		"update LimitRange bootcamp-alice", "create ResourceQuota bootcamp-alice-system-priority", "update Deployment prometheus",
+	}
 	const server = "https://127.0.0.1:6443" // in all of the kubeconfigs
 	for mode, c := range map[settings.Mode]struct {
 		stack string
 		cfg   cfg
 		once  []string // steps of the first up, which replace no object
 	}{
-		settings.OwnCluster: {"dev", cfg{"workers": "0", "nodeImage": "registry.example/node:v1"}, toleration},
-		// Which cluster it is, and what a destroy begins with, came later.
-		settings.SharedPlatform: {"class", shared(settings.SharedPlatform), append([]string{"update Command cluster-claim", "create Command cluster-leave"}, toleration...)},
-		// And the student's account went where no pod of theirs can use it: a new token.
-		settings.SharedStudent: {"alice", shared(settings.SharedStudent), []string{
-			"update Command cluster-claim", "create Command cluster-leave", "update NetworkPolicy bootcamp-alice",
-			"create ServiceAccount bootcamp-alice", "update RoleBinding student", "update ClusterRoleBinding bootcamp-alice-nodes",
-			"create-replacement Command student-kubeconfig", "replace Command student-kubeconfig", "delete-replaced Command student-kubeconfig",
-			"delete ServiceAccount student", "discard EndpointSlice kubernetes",
-		}},
+		settings.OwnCluster:     {"dev", cfg{"workers": "0", "nodeImage": "registry.example/node:v1"}, toleration},
+		settings.SharedPlatform: {"class", shared(settings.SharedPlatform), platform},
+		settings.SharedStudent:  {"alice", shared(settings.SharedStudent), student},
 	} {
 		t.Run(commit+" "+string(mode), func(t *testing.T) {
 			defer results.Test(t, "in process: a stack of "+commit+" taken over", time.Now())

@@ -24,7 +24,7 @@ import (
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
-const never = "example.com/never" // a finalizer that nobody serves
+const unserved = "example.com/never" // a finalizer that nobody serves
 
 // leaving is a student's stack that is about to be destroyed.
 type leaving struct {
@@ -44,10 +44,10 @@ var poisons = []struct {
 	around func(p *leaving)
 }{
 	{"a finalizer on a ConfigMap", func(p *leaving) {
-		p.create(&corev1.ConfigMap{ObjectMeta: left(never)})
+		p.create(&corev1.ConfigMap{ObjectMeta: left(unserved)})
 	}, nil},
 	{"a finalizer on a pod", func(p *leaving) {
-		p.create(&corev1.Pod{ObjectMeta: left(never), Spec: podSpec("pause")})
+		p.create(&corev1.Pod{ObjectMeta: left(unserved), Spec: podSpec("pause")})
 	}, nil},
 	{"a pod that takes a day to end", func(p *leaving) {
 		spec, day := podSpec("netexec", "--delay-shutdown=86400"), int64(86400)
@@ -57,7 +57,7 @@ var poisons = []struct {
 	}, nil},
 	{"finalizers on a Deployment, and on the app's pods", func(p *leaving) {
 		ctx := context.Background()
-		patch := []byte(fmt.Sprintf(`{"metadata":{"finalizers":[%q]},"spec":{"template":{"metadata":{"finalizers":[%q]}}}}`, never, never))
+		patch := []byte(fmt.Sprintf(`{"metadata":{"finalizers":[%q]},"spec":{"template":{"metadata":{"finalizers":[%q]}}}}`, unserved, unserved))
 		_, err := p.client.AppsV1().Deployments(p.namespace).Patch(ctx, "bootcamp", types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 		require.NoError(p.t, err)
 		require.Eventually(p.t, func() bool {
@@ -69,7 +69,7 @@ var poisons = []struct {
 		p.create(&corev1.Service{ObjectMeta: left("service.kubernetes.io/load-balancer-cleanup"), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}})
 	}, nil},
 	{"a finalizer on an account", func(p *leaving) {
-		p.create(&corev1.ServiceAccount{ObjectMeta: left(never)})
+		p.create(&corev1.ServiceAccount{ObjectMeta: left(unserved)})
 	}, nil},
 	{"a load balancer that is slow to go", func(p *leaving) {
 		p.create(&corev1.Service{ObjectMeta: left("service.kubernetes.io/load-balancer-cleanup"), Spec: corev1.ServiceSpec{
@@ -119,7 +119,7 @@ var poisons = []struct {
 		p.gone(shared.PlatformNamespace)
 	}, nil},
 	{"a right that the instructor lost", func(p *leaving) {
-		p.create(&corev1.ConfigMap{ObjectMeta: left(never)})
+		p.create(&corev1.ConfigMap{ObjectMeta: left(unserved)})
 	}, func(p *leaving) {
 		was, err := os.ReadFile(p.kubeconfig)
 		require.NoError(p.t, err)
@@ -132,7 +132,7 @@ var poisons = []struct {
 		p.destroys()
 	}},
 	{"an API server that stops half-way", func(p *leaving) {
-		p.create(&corev1.ConfigMap{ObjectMeta: left(never)})
+		p.create(&corev1.ConfigMap{ObjectMeta: left(unserved)})
 	}, func(p *leaving) {
 		run, err := p.student.Start("destroy", "--yes", "--skip-preview")
 		require.NoError(p.t, err)
