@@ -409,7 +409,30 @@ func podSecurity(t *testing.T, on *classCluster, alice *livelab.Stack) {
 		assert.True(t, apierrors.IsForbidden(err), "%s: %v", name, err)
 		assert.ErrorContains(t, err, "PodSecurity", name)
 	}
-	_, err := client.CoreV1().Pods(ns).Create(context.Background(), pod(func(*corev1.PodSpec) {}), dry)
+	// What the stack itself runs there needs no privilege at all.
+	strict, err := on.client.CoreV1().Namespaces().Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: "strict", Labels: map[string]string{"pod-security.kubernetes.io/enforce": shared.Restricted},
+	}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	deployments, err := client.AppsV1().Deployments(ns).List(context.Background(), metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Len(t, deployments.Items, 2)
+	for _, d := range deployments.Items {
+		spec := d.Spec.Template.Spec
+		spec.ServiceAccountName, spec.DeprecatedServiceAccount = "", ""
+		require.Eventually(t, func() bool { // until the namespace has its ServiceAccount
+			_, err = on.client.CoreV1().Pods(strict.Name).Create(context.Background(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: spec}, dry)
+			return err == nil || strings.Contains(err.Error(), "PodSecurity")
+		}, 30*time.Second, time.Second, "%v", err)
+		assert.NoError(t, err, d.Name)
+	}
+	require.NoError(t, on.client.CoreV1().Namespaces().Delete(context.Background(), strict.Name, metav1.DeleteOptions{}))
+	require.Eventually(t, func() bool {
+		_, err := on.client.CoreV1().Namespaces().Get(context.Background(), strict.Name, metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	}, time.Minute, time.Second)
+
+	_, err = client.CoreV1().Pods(ns).Create(context.Background(), pod(func(*corev1.PodSpec) {}), dry)
 	assert.NoError(t, err, "a plain pod without sizes, as the course's manifests have it")
 
 	_, err = client.CoreV1().Services(ns).Create(context.Background(), &corev1.Service{
