@@ -42,6 +42,7 @@ var writeHostile = flag.Bool("update", false, "write docs/hostile.md anew")
 // shared cluster, and one who does not type the course's commands. What was
 // answered, and by which guard, is in docs/hostile.md.
 func TestHostileStudent(t *testing.T) {
+	turn(t, turnHostile)
 	lab := livelab.New(t)
 	on := newClassCluster(t, livelab.Unique("hostile"), 0)
 	class := on.stack(lab, "class", settings.SharedPlatform)

@@ -163,6 +163,7 @@ var poisons = []struct {
 // goes, and the destroy ends: with nothing left, or saying what is in the way, and the
 // next one goes on from there. Three of them a run, all with BOOTCAMP_FULL=1.
 func TestPoisons(t *testing.T) {
+	turn(t, turnPoisons)
 	lab := livelab.New(t)
 	on := newClassCluster(t, livelab.Unique("poison"), 1)
 	empty := on.objects()
