@@ -538,6 +538,9 @@ func own(t *testing.T, root, file string) string {
 	require.NoError(t, err)
 	images, err := editions.Of(editions.Current)
 	require.NoError(t, err)
+	if tags := livelab.Images(string(editions.Current)); tags != nil {
+		images.Echo, images.Prometheus, images.NodeExporter = tags["echoImage"], tags["prometheusImage"], tags["nodeExporterImage"]
+	}
 	names := func(m map[string]any, path ...string) {
 		if s, ok, _ := unstructured.NestedString(m, path...); ok {
 			require.NoError(t, unstructured.SetNestedField(m, "my-"+s, path...))

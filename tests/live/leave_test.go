@@ -255,7 +255,7 @@ func left(finalizers ...string) metav1.ObjectMeta {
 }
 
 func podSpec(args ...string) corev1.PodSpec {
-	return corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "registry.k8s.io/e2e-test-images/agnhost:2.63.0", Args: args}}}
+	return corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: agnhost(), Args: args}}}
 }
 
 func (p *leaving) create(o any) {
