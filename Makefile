@@ -3,7 +3,7 @@
 # As Pulumi's Go language host compiles, so that nothing is compiled twice.
 export GOFLAGS += -trimpath
 
-.PHONY: fmt lint test engine live update
+.PHONY: fmt lint test engine live update vuln
 
 fmt:
 	gofmt -w .
@@ -14,7 +14,7 @@ lint:
 	go -C tests/engine vet ./...
 	go -C tests/live vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
-	for module in . tests/engine tests/live tools; do go -C $$module mod tidy -diff || exit 1; done
+	for module in . tests/engine tests/live tools tools/vuln; do go -C $$module mod tidy -diff || exit 1; done
 
 test:
 	go test ./...
@@ -24,6 +24,10 @@ engine:
 
 live:
 	go -C tests/live test -count=1 -timeout 80m -v .
+
+# Needs the database, vuln.go.dev. Fails on what the program can reach.
+vuln:
+	go tool -modfile=tools/vuln/go.mod govulncheck ./...
 
 update:
 	go test ./tests -run TestGolden -update

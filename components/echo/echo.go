@@ -36,6 +36,8 @@ type Args struct {
 	// AwaitLoadBalancer tells that the cluster gives load balancers, so the
 	// Service waits for its address (at most RolloutTimeout).
 	AwaitLoadBalancer bool
+	// Restricted runs the pods without any privilege, where the image is known to run so.
+	Restricted bool
 }
 
 // Validate reports every argument that cannot be used.
@@ -101,6 +103,16 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if a := editions.EchoArgs(args.Image); a != nil {
 		container.Args = pulumi.ToStringArray(a)
 	}
+	pod := &corev1.PodSpecArgs{
+		Containers:                   corev1.ContainerArray{container},
+		RestartPolicy:                pulumi.String("Always"),
+		AutomountServiceAccountToken: pulumi.Bool(false), // it never calls the API
+		// It keeps nothing, so a class's namespaces need not wait half a minute to go.
+		TerminationGracePeriodSeconds: pulumi.Int(5),
+	}
+	if user, known := editions.RunsAs(args.Image); known && args.Restricted {
+		kube.Restrict(pod, user)
+	}
 	_, err := appsv1.NewDeployment(ctx, name, &appsv1.DeploymentArgs{
 		Metadata: kube.Meta(args.Namespace, course.App, course.App),
 		Spec: &appsv1.DeploymentSpecArgs{
@@ -108,13 +120,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(course.App)},
 			Template: &corev1.PodTemplateSpecArgs{
 				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(course.App)},
-				Spec: &corev1.PodSpecArgs{
-					Containers:                   corev1.ContainerArray{container},
-					RestartPolicy:                pulumi.String("Always"),
-					AutomountServiceAccountToken: pulumi.Bool(false), // it never calls the API
-					// It keeps nothing, so a class's namespaces need not wait half a minute to go.
-					TerminationGracePeriodSeconds: pulumi.Int(5),
-				},
+				Spec:     pod,
 			},
 		},
 	}, pulumi.Parent(e), kube.RolloutTimeouts(args.RolloutTimeout))

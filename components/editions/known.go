@@ -71,6 +71,19 @@ func OnlyFor(image string) string {
 	return ""
 }
 
+// RunsAs returns the user that an image is known to run as without any privilege, and
+// whether anything is known: Prometheus's own (its Dockerfile has USER nobody), and for
+// agnhost the one that Kubernetes' own tests give it where Pod Security is restricted.
+func RunsAs(image string) (user int, known bool) {
+	switch name, _ := nameAndTag(image); name {
+	case "docker.io/prom/prometheus", "quay.io/prometheus/prometheus":
+		return 65534, true
+	case "registry.k8s.io/e2e-test-images/agnhost":
+		return 1000, true
+	}
+	return 0, false
+}
+
 // echoservers are the names that the course's echo image has had.
 var echoservers = []string{
 	"registry.k8s.io/echoserver", "k8s.gcr.io/echoserver",

@@ -111,3 +111,27 @@ func TestEachEditionFits(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, editions.OnlyFor(current.Echo), "what is told to who has another architecture")
 }
+
+func TestRunsAs(t *testing.T) {
+	for image, want := range map[string]int{
+		"prom/prometheus:v3.13.2":                        65534,
+		"docker.io/prom/prometheus:v2.33.3":              65534,
+		"quay.io/prometheus/prometheus:v3.13.2":          65534,
+		"registry.k8s.io/e2e-test-images/agnhost:2.63.0": 1000,
+		"registry.k8s.io/echoserver:1.4":                 0,
+		"registry.example/prom/prometheus:v3.13.2":       0,
+		"not an image": 0,
+	} {
+		user, known := editions.RunsAs(image)
+		assert.Equal(t, want, user, image)
+		assert.Equal(t, want != 0, known, image)
+	}
+	for _, edition := range editions.Names {
+		images, err := editions.Of(edition)
+		require.NoError(t, err)
+		_, known := editions.RunsAs(images.Prometheus)
+		assert.True(t, known, edition)
+		_, known = editions.RunsAs(images.Echo)
+		assert.Equal(t, edition == editions.Current, known, edition)
+	}
+}

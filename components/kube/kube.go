@@ -63,6 +63,22 @@ func (s Size) Resources() *corev1.ResourceRequirementsArgs {
 	}
 }
 
+// Restrict makes a pod one that Pod Security's level restricted admits
+// (kubernetes.io/docs/concepts/security/pod-security-standards), run by a user.
+func Restrict(pod *corev1.PodSpecArgs, user int) {
+	pod.SecurityContext = &corev1.PodSecurityContextArgs{
+		RunAsNonRoot:   pulumi.Bool(true),
+		RunAsUser:      pulumi.Int(user),
+		SeccompProfile: &corev1.SeccompProfileArgs{Type: pulumi.String("RuntimeDefault")},
+	}
+	for _, c := range pod.Containers.(corev1.ContainerArray) {
+		c.(*corev1.ContainerArgs).SecurityContext = &corev1.SecurityContextArgs{
+			AllowPrivilegeEscalation: pulumi.Bool(false),
+			Capabilities:             &corev1.CapabilitiesArgs{Drop: pulumi.ToStringArray([]string{"ALL"})},
+		}
+	}
+}
+
 // HTTPReady is a readiness probe on a named port.
 func HTTPReady(path, port string) *corev1.ProbeArgs {
 	return &corev1.ProbeArgs{

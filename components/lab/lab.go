@@ -127,6 +127,7 @@ type place struct {
 	parts      monitoring.Parts
 	nodePort   int  // of the app's Service; 0 leaves the choice to the cluster
 	balancers  bool // the cluster gives load balancers
+	restricted bool // Pod Security warns about what is not
 }
 
 // buildOwn is the whole course on a cluster of the stack's own.
@@ -241,6 +242,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		kubeconfig: t.Kubeconfig,
 		parts:      monitoring.PrometheusOnly,
 		balancers:  true,
+		restricted: true,
 	})
 	if err != nil {
 		return err
@@ -263,6 +265,7 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.R
 		NodePort:          at.nodePort,
 		RolloutTimeout:    s.RolloutTimeout,
 		AwaitLoadBalancer: at.balancers,
+		Restricted:        at.restricted,
 	}, at.options...)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/rbac"
 	"k8sbootcamp/internal/course"
@@ -77,6 +78,32 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 	mount := func(volume, path string) *corev1.VolumeMountArgs {
 		return &corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
 	}
+	pod := &corev1.PodSpecArgs{
+		ServiceAccountName: account,
+		Containers: corev1.ContainerArray{&corev1.ContainerArgs{
+			Name:            pulumi.String(course.Prometheus),
+			Image:           pulumi.String(args.PrometheusImage),
+			ImagePullPolicy: pulumi.String("IfNotPresent"),
+			Args:            pulumi.ToStringArray(flags),
+			Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
+				Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.PrometheusPort), Protocol: pulumi.String("TCP"),
+			}},
+			// The whole directory: a subPath mount never sees a change.
+			VolumeMounts:   corev1.VolumeMountArray{mount(course.Prometheus, configDir), mount("data", dataDir)},
+			Resources:      size.Resources(),
+			ReadinessProbe: kube.HTTPReady("/-/ready", course.HTTP),
+		}},
+		Volumes: corev1.VolumeArray{
+			&corev1.VolumeArgs{
+				Name:      pulumi.String(course.Prometheus),
+				ConfigMap: &corev1.ConfigMapVolumeSourceArgs{Name: configMap.Metadata.Name().Elem()},
+			},
+			&corev1.VolumeArgs{Name: pulumi.String("data"), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{}},
+		},
+	}
+	if user, known := editions.RunsAs(args.PrometheusImage); known && args.Parts == PrometheusOnly {
+		kube.Restrict(pod, user)
+	}
 	_, err = appsv1.NewDeployment(ctx, course.Prometheus, &appsv1.DeploymentArgs{
 		Metadata: kube.Meta(args.Namespace, course.Prometheus, course.Prometheus),
 		Spec: &appsv1.DeploymentSpecArgs{
@@ -88,29 +115,7 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 					// Prometheus reads its file once, so a changed one needs a new pod.
 					Annotations: pulumi.StringMap{"checksum/config": pulumi.String(hex.EncodeToString(sum[:]))},
 				},
-				Spec: &corev1.PodSpecArgs{
-					ServiceAccountName: account,
-					Containers: corev1.ContainerArray{&corev1.ContainerArgs{
-						Name:            pulumi.String(course.Prometheus),
-						Image:           pulumi.String(args.PrometheusImage),
-						ImagePullPolicy: pulumi.String("IfNotPresent"),
-						Args:            pulumi.ToStringArray(flags),
-						Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
-							Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.PrometheusPort), Protocol: pulumi.String("TCP"),
-						}},
-						// The whole directory: a subPath mount never sees a change.
-						VolumeMounts:   corev1.VolumeMountArray{mount(course.Prometheus, configDir), mount("data", dataDir)},
-						Resources:      size.Resources(),
-						ReadinessProbe: kube.HTTPReady("/-/ready", course.HTTP),
-					}},
-					Volumes: corev1.VolumeArray{
-						&corev1.VolumeArgs{
-							Name:      pulumi.String(course.Prometheus),
-							ConfigMap: &corev1.ConfigMapVolumeSourceArgs{Name: configMap.Metadata.Name().Elem()},
-						},
-						&corev1.VolumeArgs{Name: pulumi.String("data"), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{}},
-					},
-				},
+				Spec: pod,
 			},
 		},
 	}, append(opts, kube.RolloutTimeouts(args.RolloutTimeout))...)

@@ -54,7 +54,7 @@ func TestTakeover(t *testing.T) {
 		"create-replacement Command student-kubeconfig", "replace Command student-kubeconfig", "delete-replaced Command student-kubeconfig",
 		"delete ServiceAccount student", "discard EndpointSlice kubernetes",
 		"update Command cluster-claim", "update Namespace bootcamp-alice", "update ResourceQuota bootcamp-alice",
-		"update LimitRange bootcamp-alice", "create ResourceQuota bootcamp-alice-system-priority", "update Deployment prometheus",
+		"update LimitRange bootcamp-alice", "create ResourceQuota bootcamp-alice-system-priority", "update Deployment prometheus", "update Deployment bootcamp",
 	}
 	const server = "https://127.0.0.1:6443" // in all of the kubeconfigs
 	for mode, c := range map[settings.Mode]struct {

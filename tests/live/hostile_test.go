@@ -481,7 +481,7 @@ func (h *hostile) fillAll(t *testing.T) {
 		at := h.at(h.dynamic, parse(t, fmt.Sprintf(c.object, 0)).GroupVersionKind())
 		made := 0
 		var err error
-		for err == nil && made < 100 {
+		for (err == nil || apierrors.IsConflict(err)) && made < 100 { // the quota may be counting just now
 			if _, err = at.Create(ctx, parse(t, fmt.Sprintf(c.object, made)), metav1.CreateOptions{}); err == nil {
 				made++
 			}

@@ -72,6 +72,9 @@ var poisons = []struct {
 		p.create(&corev1.ServiceAccount{ObjectMeta: left(unserved)})
 	}, nil},
 	{"a load balancer that is slow to go", func(p *leaving) {
+		_, err := p.client.CoreV1().ResourceQuotas(p.namespace).Patch(context.Background(), "bootcamp", types.MergePatchType,
+			[]byte(`{"spec":{"hard":{"services.loadbalancers":"1","services.nodeports":"1"}}}`), metav1.PatchOptions{})
+		require.NoError(p.t, err)
 		p.create(&corev1.Service{ObjectMeta: left("service.kubernetes.io/load-balancer-cleanup"), Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}},
 		}})

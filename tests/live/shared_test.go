@@ -197,6 +197,9 @@ func TestSharedCluster(t *testing.T) {
 		studentAccepts(t, bob)
 	})
 
+	t.Run("Moved", func(t *testing.T) { moved(t, on, alice) })
+	t.Run("AnotherCluster", func(t *testing.T) { anotherCluster(t, lab, on, alice) })
+
 	t.Run("Outage", func(t *testing.T) {
 		node := on.name + "-control-plane"
 		docker(t, "stop", node)
@@ -223,6 +226,79 @@ func TestSharedCluster(t *testing.T) {
 	out, err = class.Destroy()
 	require.NoError(t, err, out)
 	assert.Equal(t, empty, on.objects(), "something of the class is left")
+}
+
+// renamed is a kubeconfig that leads to the same cluster by a context of another name.
+func (s *classCluster) renamed(t *testing.T, context string) []byte {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(s.kubeconfig)
+	require.NoError(t, err)
+	config.Contexts[context] = config.Contexts["kind-"+s.name]
+	if context != "kind-"+s.name {
+		delete(config.Contexts, "kind-"+s.name)
+	}
+	config.CurrentContext = context
+	out, err := clientcmd.Write(*config)
+	require.NoError(t, err)
+	return out
+}
+
+// moved: a stack stays where it is when its kubeconfig is moved and the context in it
+// renamed.
+func moved(t *testing.T, on *classCluster, alice *livelab.Stack) {
+	before := on.objects()
+	file := filepath.Join(t.TempDir(), "elsewhere")
+	require.NoError(t, os.WriteFile(file, on.renamed(t, "renamed"), 0o600))
+	alice.Set("kubeContext", "renamed")
+	alice.Set("kubeconfigPath", file)
+	out, err := alice.Up()
+	require.NoError(t, err, out)
+	assert.NotRegexp(t, `[0-9]+ (created|replaced|deleted)`, out)
+	assert.Equal(t, before, on.objects(), "something was made anew")
+	alice.Set("kubeContext", "kind-"+on.name)
+	alice.Set("kubeconfigPath", on.kubeconfig)
+	out, err = alice.Up()
+	require.NoError(t, err, out)
+	assert.Equal(t, before, on.objects(), "something was made anew")
+}
+
+// anotherCluster: where the same context of the same file leads to another cluster,
+// nothing is touched, on neither; and a cluster that is gone for good is forgotten.
+func anotherCluster(t *testing.T, lab *livelab.Lab, on *classCluster, alice *livelab.Stack) {
+	other := newClassCluster(t, livelab.Unique("other"), 0)
+	before, there := on.objects(), other.objects()
+	was, err := os.ReadFile(on.kubeconfig)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(on.kubeconfig, other.renamed(t, "kind-"+on.name), 0o600))
+	const says = "this is another cluster than the stack's"
+	out, err := alice.Preview()
+	require.Error(t, err, out)
+	assert.Contains(t, out, says)
+	out, err = alice.Up()
+	require.Error(t, err, out)
+	assert.Contains(t, out, says)
+	out, err = alice.Destroy()
+	require.Error(t, err, out)
+	assert.Contains(t, out, says)
+	require.NoError(t, os.WriteFile(on.kubeconfig, was, 0o600))
+	assert.Equal(t, before, on.objects(), "the stack's own cluster was touched")
+	assert.Equal(t, there, other.objects(), "the other cluster was touched")
+	out, err = alice.Up()
+	require.NoError(t, err, out)
+	assert.NotRegexp(t, `[0-9]+ (created|updated|replaced|deleted)`, out, "what was refused has changed the state")
+
+	tool := &classroom{t: t, dir: lab.Project, tool: classTool(t, lab)}
+	tool.env = lab.Command("true").Env
+	forget := []string{"destroy", "--stack", "forgotten", "--forget", "--remove", "--yes"}
+	tool.class(0, append([]string{"up", "--stack", "forgotten"}, other.flags(settings.SharedPlatform)...)...)
+	d := tool.class(1, forget...)
+	assert.Contains(t, d.Stacks[0].Cause, "the stack's cluster answers")
+	docker(t, "rm", "--force", "--volumes", other.name+"-control-plane")
+	d = tool.class(0, forget...)
+	require.Len(t, d.Stacks[0].Kept, 1)
+	assert.Contains(t, d.Stacks[0].Kept[0], "was forgotten and not removed")
+	assert.NoFileExists(t, filepath.Join(lab.Project, "Pulumi.forgotten.yaml"))
+	assert.Equal(t, before, on.objects())
 }
 
 // classOnShared works on bob's lab with the class tool, which needs no Docker
@@ -409,7 +485,30 @@ func podSecurity(t *testing.T, on *classCluster, alice *livelab.Stack) {
 		assert.True(t, apierrors.IsForbidden(err), "%s: %v", name, err)
 		assert.ErrorContains(t, err, "PodSecurity", name)
 	}
-	_, err := client.CoreV1().Pods(ns).Create(context.Background(), pod(func(*corev1.PodSpec) {}), dry)
+	// What the stack itself runs there needs no privilege at all.
+	strict, err := on.client.CoreV1().Namespaces().Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: "strict", Labels: map[string]string{"pod-security.kubernetes.io/enforce": shared.Restricted},
+	}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	deployments, err := client.AppsV1().Deployments(ns).List(context.Background(), metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Len(t, deployments.Items, 2)
+	for _, d := range deployments.Items {
+		spec := d.Spec.Template.Spec
+		spec.ServiceAccountName, spec.DeprecatedServiceAccount = "", ""
+		require.Eventually(t, func() bool { // until the namespace has its ServiceAccount
+			_, err = on.client.CoreV1().Pods(strict.Name).Create(context.Background(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: spec}, dry)
+			return err == nil || strings.Contains(err.Error(), "PodSecurity")
+		}, 30*time.Second, time.Second, "%v", err)
+		assert.NoError(t, err, d.Name)
+	}
+	require.NoError(t, on.client.CoreV1().Namespaces().Delete(context.Background(), strict.Name, metav1.DeleteOptions{}))
+	require.Eventually(t, func() bool {
+		_, err := on.client.CoreV1().Namespaces().Get(context.Background(), strict.Name, metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	}, time.Minute, time.Second)
+
+	_, err = client.CoreV1().Pods(ns).Create(context.Background(), pod(func(*corev1.PodSpec) {}), dry)
 	assert.NoError(t, err, "a plain pod without sizes, as the course's manifests have it")
 
 	_, err = client.CoreV1().Services(ns).Create(context.Background(), &corev1.Service{

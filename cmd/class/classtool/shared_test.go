@@ -266,3 +266,34 @@ func TestCheckTriesTheNetwork(t *testing.T) {
 	assert.Contains(t, got.Detail, "another cluster")
 	assert.Empty(t, made, "a pod was made on another cluster")
 }
+
+// What fails since the API server was busy with the quota is done once more, and only
+// once.
+func TestUpOnceMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		message string
+		fails   int
+		did     string
+		well    bool
+	}{
+		"busy":        {`Operation cannot be fulfilled on resourcequotas "bootcamp": the object has been modified`, 1, "up, up", true},
+		"busy always": {`Operation cannot be fulfilled on resourcequotas "bootcamp": the object has been modified`, 2, "up, up", false},
+		"another":     {"exceeded quota: bootcamp", 1, "up", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newSharedWorld(t)
+			w.hold("opaque")
+			w.pulumi.Deployment = nil
+			fails := 0
+			w.pulumi.Do = map[string]func(*fake.Pulumi) ([]apitype.EngineEvent, string){"up": func(*fake.Pulumi) ([]apitype.EngineEvent, string) {
+				if fails++; fails > c.fails {
+					return nil, ""
+				}
+				return []apitype.EngineEvent{{DiagnosticEvent: &apitype.DiagnosticEvent{Severity: "error", Message: c.message}}}, "error: update failed"
+			}}
+			err := w.up()
+			assert.Equal(t, c.well, err == nil, "%v", err)
+			assert.Equal(t, c.did, w.did())
+		})
+	}
+}

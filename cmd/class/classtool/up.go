@@ -74,6 +74,10 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 
 	line.Phase("comparing")
 	changes, outputs, err := st.Up(ctx, healed.Replace, line)
+	if stack.Passing(err) && ctx.Err() == nil {
+		line.Say("the cluster was still counting for its quota; once more")
+		changes, outputs, err = st.Up(ctx, nil, line)
+	}
 	r.Changes = changes
 	if err != nil {
 		return st.WithTrouble(ctx, err)

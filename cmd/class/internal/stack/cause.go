@@ -27,6 +27,17 @@ func (e *Error) Error() string { return e.Cause }
 
 func (e *Error) Unwrap() error { return e.err }
 
+// quotaBusy is what an API server says where another has changed a quota at the same
+// moment; that of a hosted cluster is several.
+const quotaBusy = "Operation cannot be fulfilled on resourcequotas"
+
+// Passing tells whether an operation failed for nothing that lasts, so that it is to
+// be done once more.
+func Passing(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && strings.Contains(e.Detail, quotaBusy)
+}
+
 // explain makes an *Error of a failed operation; none of no error.
 func (s *Stack) explain(what string, failures []failure, err error) error {
 	if err == nil {

@@ -41,8 +41,10 @@ func (e *Held) Error() string {
 	return text
 }
 
-// networks are file systems that several machines may have, as gopsutil names them.
-var networks = []string{"nfs", "cifs", "smb", "smb2", "smbfs", "afs", "afpfs", "webdav", "fuse", "ceph", "lustre", "gpfs"}
+// networks are file systems that several machines may have, or a machine and what runs
+// in it (WSL, virtual machines), as gopsutil names them.
+var networks = []string{"nfs", "cifs", "smb", "smb2", "smbfs", "afs", "afpfs", "webdav", "fuse", "ceph", "lustre", "gpfs",
+	"coda", "fhgfs", "gfs/gfs2", "novell", "v9fs", "vmhgfs"}
 
 // network is the name of a folder's file system, where that is one of networks.
 func network(dir string) string {
