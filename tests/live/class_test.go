@@ -120,7 +120,7 @@ type said struct {
 		}
 		Checks []struct {
 			Question, Detail string
-			OK               bool
+			OK, Warning      bool
 		}
 		Kept []string
 		File string
