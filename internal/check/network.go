@@ -171,8 +171,9 @@ func (p *probe) listener(ctx context.Context, namespace, selector string) (*neig
 	return nil, nil
 }
 
-// pod has a container for each connection. They run again and again, since a network
-// plugin may need a moment to hear of a new pod.
+// pod has a container for each connection, and one for the app's that comes before: a
+// network plugin may need a moment to hear of a new pod. For the same reason they run
+// again and again.
 func (p *probe) pod(image string) *corev1.Pod {
 	no, yes, none, nobody, deadline := false, true, int64(0), int64(65534), probeDeadline
 	amounts := func(cpu, memory, storage string) corev1.ResourceList {
@@ -193,7 +194,7 @@ func (p *probe) pod(image string) *corev1.Pod {
 		},
 	}
 	for name, target := range p.targets {
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
+		c := corev1.Container{
 			Name: name, Image: image, Args: []string{"connect", "--timeout=2s", target},
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 			Resources:                corev1.ResourceRequirements{Requests: amounts("10m", "16Mi", "1Mi"), Limits: amounts("100m", "64Mi", "16Mi")},
@@ -201,7 +202,12 @@ func (p *probe) pod(image string) *corev1.Pod {
 				AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
 				Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			},
-		})
+		}
+		if name == probeControl {
+			pod.Spec.InitContainers = append(pod.Spec.InitContainers, c)
+		} else {
+			pod.Spec.Containers = append(pod.Spec.Containers, c)
+		}
 	}
 	slices.SortFunc(pod.Spec.Containers, func(a, b corev1.Container) int { return cmp.Compare(a.Name, b.Name) })
 	return pod
@@ -244,14 +250,15 @@ func (p *probe) run(ctx context.Context, image string) (ends map[string]ending, 
 		}
 		ends = map[string]ending{}
 		settled := 0
-		for _, s := range now.Status.ContainerStatuses {
+		for _, s := range slices.Concat(now.Status.InitContainerStatuses, now.Status.ContainerStatuses) {
 			e := lastEnding(s)
 			ends[s.Name] = e
 			if e.settled(s.Name) {
 				settled++
 			}
 		}
-		if settled == len(p.targets) {
+		control := ends[probeControl]
+		if settled == len(p.targets) || control.settled(probeControl) && !control.connected {
 			return ends, nil
 		}
 	}
@@ -278,6 +285,9 @@ func (p *probe) sweep(ctx context.Context) error {
 func (p *probe) late(ctx context.Context, ends map[string]ending) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return ctx.Err()
+	}
+	if control := ends[probeControl]; control.runs > 0 && !control.connected {
+		return nil // which says enough
 	}
 	if len(ends) == len(p.targets) && !slices.ContainsFunc(slices.Collect(maps.Values(ends)), func(e ending) bool { return e.runs == 0 }) {
 		return nil
@@ -313,14 +323,15 @@ func lastEnding(s corev1.ContainerStatus) ending {
 	return ending{max(runs, 1), last.ExitCode == 0, word}
 }
 
-// settled tells whether another try would say nothing new. A new pod may be seen to
-// reach everything, or nothing, before the network knows of it; so what should not be
-// counts only after the third try, ten seconds later.
+// settled tells whether another try would say nothing new. A new pod may reach
+// everything, or nothing, before the network knows of it; so what should not be counts
+// only at the third try, ten seconds after the second.
 func (e ending) settled(target string) bool {
+	well := e.runs > 0 && !e.connected && !strings.HasPrefix(e.word, refused)
 	if target == probeControl {
-		return e.connected || e.runs >= 3
+		well = e.connected
 	}
-	return e.runs >= 2 && !e.connected && !strings.HasPrefix(e.word, refused) || e.runs >= 3
+	return well || e.runs >= 3
 }
 
 // judge says what the endings mean.

@@ -44,15 +44,20 @@ var bob = []string{namespaceOf("b"), serving("b", "there", "True", `{"containerP
 // ends has the probe's connections end as agnhost says it, after that many tries.
 func ends(s *fake.APIServer, runs int, words map[string]string) {
 	s.Created = func(o *unstructured.Unstructured) {
-		var statuses []any
+		var first, statuses []any
 		for name, word := range words {
 			code := int64(1)
 			if word == "" {
 				code = 0
 			}
-			statuses = append(statuses, map[string]any{"name": name, "restartCount": int64(runs), "state": map[string]any{"waiting": map[string]any{"reason": "CrashLoopBackOff"}},
+			to := &statuses
+			if name == probeControl {
+				to = &first
+			}
+			*to = append(*to, map[string]any{"name": name, "restartCount": int64(runs), "state": map[string]any{"waiting": map[string]any{"reason": "CrashLoopBackOff"}},
 				"lastState": map[string]any{"terminated": map[string]any{"exitCode": code, "message": word + "\n"}}})
 		}
+		_ = unstructured.SetNestedSlice(o.Object, first, "status", "initContainerStatuses")
 		_ = unstructured.SetNestedSlice(o.Object, statuses, "status", "containerStatuses")
 	}
 }
@@ -190,9 +195,9 @@ func TestProbe(t *testing.T) {
 		assert.NoError(t, json.Unmarshal(b, &made))
 	}
 	AskNetwork(t.Context(), s.Config(), NetworkOptions{Namespace: "a", Image: "agnhost:1"})
-	require.Len(t, made.Spec.Containers, 3)
+	require.Len(t, made.Spec.InitContainers, 1)
 	targets := map[string]string{}
-	for _, c := range made.Spec.Containers {
+	for _, c := range append(made.Spec.InitContainers, made.Spec.Containers...) {
 		targets[c.Name] = c.Args[len(c.Args)-1]
 		assert.Equal(t, "agnhost:1", c.Image)
 		assert.False(t, *c.SecurityContext.AllowPrivilegeEscalation)
@@ -226,9 +231,8 @@ func TestSettled(t *testing.T) {
 	}{
 		"not begun":             {corev1.ContainerStatus{}, nil},
 		"reached at once":       {status(0, 0, "", false), []string{probeControl}},
-		"not reached at once":   {status(0, 1, "TIMEOUT", false), nil},
-		"still running":         {status(1, 1, "TIMEOUT", true), nil},
-		"not reached twice":     {status(1, 1, "TIMEOUT", false), []string{probeNeighbour, probeMetadata}},
+		"not reached at once":   {status(0, 1, "TIMEOUT", false), []string{probeNeighbour, probeMetadata}},
+		"reached, and again":    {status(1, 0, "", true), []string{probeControl}},
 		"refused twice":         {status(1, 1, "REFUSED", false), nil},
 		"reached twice":         {status(1, 0, "", false), []string{probeControl}},
 		"reached three times":   {status(2, 0, "", false), []string{probeControl, probeNeighbour, probeMetadata}},

@@ -121,6 +121,7 @@ type said struct {
 		Checks []struct {
 			Question, Detail string
 			OK, Warning      bool
+			Seconds          float64
 		}
 		Kept []string
 		File string
