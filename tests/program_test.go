@@ -410,6 +410,7 @@ func TestNetworkPolicy(t *testing.T) {
 	for name, change := range map[string]func(*sharedcluster.Facts){
 		"as it should be":        nil,
 		"no API server":          func(f *sharedcluster.Facts) { f.APIServer = nil },
+		"no API server's port":   func(f *sharedcluster.Facts) { f.APIServerPorts = nil },
 		"no nodes":               func(f *sharedcluster.Facts) { f.Nodes = nil },
 		"no name server":         func(f *sharedcluster.Facts) { f.DNS = nil },
 		"addresses of version 6": func(f *sharedcluster.Facts) { f.Nodes, f.DNS = []string{"2001:db8::11"}, []string{"2001:db8::53"} },
@@ -423,7 +424,7 @@ func TestNetworkPolicy(t *testing.T) {
 				change(run.Cluster)
 			}
 			recording := run.Record()
-			if name == "no API server" || name == "no nodes" {
+			if strings.HasPrefix(name, "no API server") || name == "no nodes" {
 				require.ErrorContains(t, recording.Err, "so the NetworkPolicy cannot")
 				return
 			}
@@ -437,6 +438,10 @@ func TestNetworkPolicy(t *testing.T) {
 					assert.NotEmpty(t, peers, "for everybody: %v", rule)
 					for _, peer := range peers {
 						if block, ok := at(peer, "ipBlock", "cidr").(string); ok {
+							if direction.rules == "egress" {
+								ports, _ := at(rule, "ports").([]any)
+								assert.NotEmpty(t, ports, "every port of %s", block)
+							}
 							prefix, err := netip.ParsePrefix(block)
 							require.NoError(t, err)
 							assert.True(t, prefix.IsSingleIP(), "more than one address: %s", block)
@@ -466,7 +471,7 @@ func TestWrongCluster(t *testing.T) {
 			t.Run(name+", "+mode, func(t *testing.T) {
 				t.Parallel()
 				run := onShared("alice", mode, nil)
-				c.facts.APIServer, c.facts.Nodes = TestCluster.APIServer, TestCluster.Nodes
+				c.facts.APIServer, c.facts.APIServerPorts, c.facts.Nodes = TestCluster.APIServer, TestCluster.APIServerPorts, TestCluster.Nodes
 				run.Cluster = &c.facts
 				recording := run.Record()
 				require.ErrorContains(t, recording.Err, c.says)

@@ -34,7 +34,7 @@ const (
 // TestCluster is the shared cluster of these tests.
 var TestCluster = sharedcluster.Facts{
 	ID:        "0a1b2c3d-0000-4000-8000-000000000001",
-	APIServer: []string{"192.0.2.1", "2001:db8::1"},
+	APIServer: []string{"192.0.2.1", "2001:db8::1"}, APIServerPorts: []int{6443},
 	DNS:       []string{"198.51.100.10"},
 	Nodes:     []string{"192.0.2.11", "192.0.2.12"},
 	Audiences: []string{"https://kubernetes.default.svc.cluster.local"},

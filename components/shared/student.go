@@ -193,9 +193,10 @@ func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, opts
 		return all
 	}
 	cluster := on.args.Cluster
-	if len(cluster.APIServer) == 0 || len(cluster.Nodes) == 0 { // a rule without peers is for everybody
-		return fmt.Errorf("the cluster names no address of its API server or none of its nodes (EndpointSlice default/kubernetes: %d, nodes: %d), so the NetworkPolicy cannot",
-			len(cluster.APIServer), len(cluster.Nodes))
+	// A rule without peers is for everybody, and one without ports for all of them.
+	if len(cluster.APIServer) == 0 || len(cluster.APIServerPorts) == 0 || len(cluster.Nodes) == 0 {
+		return fmt.Errorf("the cluster names no address or port of its API server or none of its nodes (EndpointSlice default/kubernetes: %d, ports: %d, nodes: %d), so the NetworkPolicy cannot",
+			len(cluster.APIServer), len(cluster.APIServerPorts), len(cluster.Nodes))
 	}
 	apiServer, nodes := peers(cluster.APIServer), peers(cluster.Nodes)
 	namespace := func(name string) *networkingv1.NetworkPolicyPeerArgs {
@@ -206,6 +207,10 @@ func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, opts
 	own := &networkingv1.NetworkPolicyPeerArgs{PodSelector: &metav1.LabelSelectorArgs{}}
 	port := func(protocol string, number int) *networkingv1.NetworkPolicyPortArgs {
 		return &networkingv1.NetworkPolicyPortArgs{Protocol: pulumi.String(protocol), Port: pulumi.Int(number)}
+	}
+	var apiServerPorts networkingv1.NetworkPolicyPortArray
+	for _, p := range cluster.APIServerPorts {
+		apiServerPorts = append(apiServerPorts, port("TCP", p))
 	}
 	_, err := networkingv1.NewNetworkPolicy(ctx, on.Namespace, &networkingv1.NetworkPolicyArgs{
 		Metadata: kube.Meta(on.Namespace, "bootcamp", "bootcamp"),
@@ -224,7 +229,7 @@ func newNetworkPolicy(ctx *pulumi.Context, on *Place, nodeExporterPort int, opts
 					To:    append(networkingv1.NetworkPolicyPeerArray{namespace("kube-system")}, peers(slices.Concat(cluster.DNS, nodeLocalDNS))...),
 					Ports: networkingv1.NetworkPolicyPortArray{port("UDP", 53), port("TCP", 53)},
 				},
-				&networkingv1.NetworkPolicyEgressRuleArgs{To: apiServer},
+				&networkingv1.NetworkPolicyEgressRuleArgs{To: apiServer, Ports: apiServerPorts}, // it may be on a node, which has other ports
 				&networkingv1.NetworkPolicyEgressRuleArgs{ // node-exporter, at the nodes' own addresses
 					To:    nodes,
 					Ports: networkingv1.NetworkPolicyPortArray{port("TCP", nodeExporterPort)},

@@ -68,6 +68,7 @@ type Options struct {
 type Result struct {
 	Question string
 	OK       bool
+	Warning  bool   // the lab is well, and something else should be better
 	Detail   string // what was seen; for a failure, the cause
 	Took     time.Duration
 }
@@ -81,6 +82,11 @@ func Failed(all []Result) []Result {
 		}
 	}
 	return out
+}
+
+// Unasked is the result of a question that could not be asked, or was not answered.
+func Unasked(question string, err error) Result {
+	return Result{Question: question, Detail: printable.Text(kubeclient.Explain(err).Error())}
 }
 
 // Run asks every question, one after the other; one failure hides no other.
@@ -118,13 +124,14 @@ func Run(ctx context.Context, o Options) []Result {
 	for _, q := range questions {
 		start := time.Now()
 		detail, err := q.ask(ctx)
-		r := Result{Question: q.text, OK: err == nil, Detail: detail, Took: time.Since(start)}
+		r := Result{Question: q.text, OK: err == nil, Detail: detail}
 		if err != nil {
-			r.Detail = printable.Text(kubeclient.Explain(err).Error())
+			r = Unasked(q.text, err)
 			if q.text == Nodes { // nothing gets better by waiting
 				c.Patience = min(c.Patience, hurry)
 			}
 		}
+		r.Took = time.Since(start)
 		out = append(out, r)
 	}
 	return out

@@ -37,6 +37,9 @@ type APIServer struct {
 	// Allowed tells what the bearer of a token may do; where it is nil, all may get,
 	// list and watch.
 	Allowed func(token string, a *authorizationv1.ResourceAttributes) bool
+	// Created sees each object that a client makes, and may add what a cluster would,
+	// such as a pod's status; nil does nothing.
+	Created func(o *unstructured.Unstructured)
 
 	authority []byte // PEM
 
@@ -306,6 +309,12 @@ func (s *APIServer) post(w http.ResponseWriter, r *http.Request) {
 	default:
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(sent)
 		o := &unstructured.Unstructured{Object: content}
+		if o.GetName() == "" && o.GetGenerateName() != "" {
+			o.SetName(fmt.Sprintf("%s%d", o.GetGenerateName(), s.made))
+		}
+		if namespace, _, in := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/"), "/"); in && o.GetNamespace() == "" {
+			o.SetNamespace(namespace)
+		}
 		p, ok := pathOf(o)
 		switch {
 		case err != nil || !ok || !strings.HasPrefix(p, r.URL.Path+"/"):
@@ -313,6 +322,9 @@ func (s *APIServer) post(w http.ResponseWriter, r *http.Request) {
 		case s.find(p) != nil:
 			fail(w, http.StatusConflict)
 		default:
+			if s.Created != nil {
+				s.Created(o)
+			}
 			s.add(o)
 			write(w, http.StatusCreated, o)
 		}

@@ -1,6 +1,7 @@
 package sharedcluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -24,9 +25,10 @@ type Facts struct {
 	Owners []Owner // of the stack's objects that there are
 
 	// For a student's network policy:
-	APIServer []string // addresses behind the Service kubernetes
-	DNS       []string // addresses of the cluster's own name servers
-	Nodes     []string // addresses of the nodes
+	APIServer      []string // addresses behind the Service kubernetes
+	APIServerPorts []int    // its ports there
+	DNS            []string // addresses of the cluster's own name servers
+	Nodes          []string // addresses of the nodes
 
 	// For the class's admission policy: what a token is for that was asked for without
 	// any audience.
@@ -56,7 +58,10 @@ func (c *Client) facts(ctx context.Context, owned []Object, student bool) (*Fact
 		parts.Go(func() (err error) { f.Audiences, err = c.audiences(ctx); return err })
 		return f, parts.Wait()
 	}
-	parts.Go(func() (err error) { f.APIServer, err = apiServer(ctx, c.typed); return kubeclient.Explain(err) })
+	parts.Go(func() (err error) {
+		f.APIServer, f.APIServerPorts, err = apiServer(ctx, c.typed)
+		return kubeclient.Explain(err)
+	})
 	parts.Go(func() (err error) { f.DNS, err = nameServers(ctx, c.typed); return kubeclient.Explain(err) })
 	parts.Go(func() (err error) { f.Nodes, err = nodes(ctx, c.typed); return kubeclient.Explain(err) })
 	return f, parts.Wait()
@@ -104,16 +109,20 @@ func (c *Client) audiences(ctx context.Context) ([]string, error) {
 	return sorted(answer.Spec.Audiences), nil
 }
 
-func apiServer(ctx context.Context, c kubernetes.Interface) ([]string, error) {
+func apiServer(ctx context.Context, c kubernetes.Interface) (addresses []string, ports []int, err error) {
 	slice, err := c.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var found []string
 	for _, e := range slice.Endpoints {
-		found = append(found, e.Addresses...)
+		addresses = append(addresses, e.Addresses...)
 	}
-	return sorted(found), nil
+	for _, p := range slice.Ports {
+		if p.Port != nil {
+			ports = append(ports, int(*p.Port))
+		}
+	}
+	return sorted(addresses), sorted(ports), nil
 }
 
 // nameServers are the Services of kube-system that serve DNS's port, whatever the
@@ -148,8 +157,8 @@ func nodes(ctx context.Context, c kubernetes.Interface) ([]string, error) {
 	return sorted(found), nil
 }
 
-// sorted makes addresses ones that can be compared: the order says nothing.
-func sorted(addresses []string) []string {
-	slices.Sort(addresses)
-	return slices.Compact(addresses)
+// sorted makes addresses, or ports, ones that can be compared: the order says nothing.
+func sorted[T cmp.Ordered](list []T) []T {
+	slices.Sort(list)
+	return slices.Compact(list)
 }

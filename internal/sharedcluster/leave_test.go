@@ -187,12 +187,12 @@ func TestFacts(t *testing.T) {
 	}
 	api, server, _ := client(t, node("b", "192.0.2.12"), node("a", "192.0.2.11"),
 		dns("rke2-coredns", "198.51.100.10", 53), dns("metrics-server", "198.51.100.11", 443), dns("headless", "None", 53),
-		`{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"namespace":"default","name":"kubernetes"},"addressType":"IPv4","endpoints":[{"addresses":["192.0.2.1"]}]}`,
+		`{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"namespace":"default","name":"kubernetes"},"addressType":"IPv4","endpoints":[{"addresses":["192.0.2.1"]}],"ports":[{"name":"https","port":6443}]}`,
 		namespaceOf(claimed("c1")+`,"bootcamp/stack":"organization/bootcamp/alice"`))
 	f, err := api.facts(t.Context(), aliceOwns, true)
 	require.NoError(t, err)
 	assert.Equal(t, &Facts{
-		ID: "this-one", APIServer: []string{"192.0.2.1"}, DNS: []string{"198.51.100.10"}, Nodes: []string{"192.0.2.11", "192.0.2.12"},
+		ID: "this-one", APIServer: []string{"192.0.2.1"}, APIServerPorts: []int{6443}, DNS: []string{"198.51.100.10"}, Nodes: []string{"192.0.2.11", "192.0.2.12"},
 		Owners: []Owner{{namespace, "c1", "organization/bootcamp/alice", "stack organization/bootcamp/alice"}},
 	}, f)
 

@@ -50,7 +50,7 @@ func client(t *testing.T, objects ...string) (*Client, *fake.APIServer, *bytes.B
 	var log bytes.Buffer
 	c, err := Connect(Access{Kubeconfig: file, Context: "class"}, &log)
 	require.NoError(t, err)
-	c.tick = 5 * time.Millisecond
+	c.tick = 20 * time.Millisecond
 	return c, server, &log
 }
 

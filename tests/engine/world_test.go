@@ -86,7 +86,7 @@ func dropKeys(o map[string]any, keys ...string) map[string]any {
 
 // ask is what a shared cluster says of itself.
 func (w *world) ask(context.Context, sharedcluster.Access, []sharedcluster.Object, bool) (*sharedcluster.Facts, error) {
-	return &sharedcluster.Facts{ID: worldID, APIServer: []string{"192.0.2.2"}, DNS: []string{"198.51.100.10"}, Nodes: []string{"192.0.2.3"},
+	return &sharedcluster.Facts{ID: worldID, APIServer: []string{"192.0.2.2"}, APIServerPorts: []int{6443}, DNS: []string{"198.51.100.10"}, Nodes: []string{"192.0.2.3"},
 		Audiences: []string{fake.Audience}}, nil
 }
 

@@ -120,7 +120,8 @@ type said struct {
 		}
 		Checks []struct {
 			Question, Detail string
-			OK               bool
+			OK, Warning      bool
+			Seconds          float64
 		}
 		Kept []string
 		File string

@@ -36,7 +36,7 @@ import (
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
-var writeHostile = flag.Bool("update", false, "write docs/hostile.md anew")
+var update = flag.Bool("update", false, "write docs/hostile.md and docs/network.md anew")
 
 // TestHostileStudent has a student who means harm try what there is to try on a
 // shared cluster, and one who does not type the course's commands. What was
@@ -69,13 +69,19 @@ func TestHostileStudent(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	file := filepath.Join(lab.Root, "docs", "hostile.md")
-	if *writeHostile {
-		require.NoError(t, os.WriteFile(file, []byte(h.page()), 0o644))
+	comparePage(t, lab, "hostile.md", h.page())
+}
+
+// comparePage holds a page of docs against what the test saw or, with -update, writes it.
+func comparePage(t *testing.T, lab *livelab.Lab, name, page string) {
+	t.Helper()
+	file := filepath.Join(lab.Root, "docs", name)
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(page), 0o644))
 	}
 	kept, err := os.ReadFile(file)
-	require.NoError(t, err, "make it with `go -C tests/live test -run TestHostileStudent . -update`")
-	assert.Equal(t, string(kept), h.page(), "if this change is meant, `go -C tests/live test -run TestHostileStudent . -update`")
+	require.NoError(t, err, "make it with `go -C tests/live test -run %s . -update`", t.Name())
+	assert.Equal(t, string(kept), page, "if this change is meant, `go -C tests/live test -run %s . -update`", t.Name())
 }
 
 type hostile struct {
@@ -602,15 +608,20 @@ func (h *hostile) kubectl(input string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// course types the text's commands, chapter by chapter.
-func (h *hostile) course(t *testing.T, lab *livelab.Lab) {
+// sit gives the node's kubectl the student's kubeconfig.
+func (h *hostile) sit(t *testing.T) {
 	node := h.on.name + "-control-plane"
 	server := regexp.MustCompile(`server: .*`)
 	put := exec.Command("docker", "exec", "-i", node, "cp", "/dev/stdin", studentsFile)
 	put.Stdin = strings.NewReader(server.ReplaceAllString(h.kubeconfig, "server: https://127.0.0.1:6443"))
 	out, err := put.CombinedOutput()
 	require.NoError(t, err, string(out))
+}
 
+// course types the text's commands, chapter by chapter.
+func (h *hostile) course(t *testing.T, lab *livelab.Lab) {
+	node := h.on.name + "-control-plane"
+	h.sit(t)
 	for _, c := range []struct {
 		chapter, file string // the text's file that goes in
 		command       string

@@ -81,7 +81,7 @@ const jsonHelp = `With --json, a verb prints one JSON object on standard output 
     outputs  up: the stack's outputs but the kubeconfig
     status   status: {made, cluster, ready, total, notReady, appURL,
              lastChange: {kind, result, time}, problem}
-    checks   check: [{question, ok, detail, seconds}]
+    checks   check: [{question, ok, warning, detail, seconds}]
     kept     destroy: what stays, and why
     file     kubeconfig: where it was written
   }]`

@@ -15,8 +15,12 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/components/editions"
+	"k8sbootcamp/components/lab"
+	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/sharedcluster"
 )
@@ -33,12 +37,12 @@ type sharedWorld struct {
 	kubeconfig string // the administrator's file
 }
 
-func newSharedWorld(t *testing.T) *sharedWorld {
+func newSharedWorld(t *testing.T, flags ...string) *sharedWorld {
 	t.Helper()
 	api := fake.NewAPIServer(t, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"this-one"}}`, of("Namespace", "", claim), of("ServiceAccount", "bootcamp-platform", claim))
 	file := filepath.Join(t.TempDir(), "admin.yaml")
 	require.NoError(t, os.WriteFile(file, api.Kubeconfig("class"), 0o600))
-	w := &sharedWorld{newWorld(t, "mode=shared-student", "kubeContext=class", "kubeconfigPath="+file), api, file}
+	w := &sharedWorld{newWorld(t, append(flags, "mode=shared-student", "kubeContext=class", "kubeconfigPath="+file)...), api, file}
 	w.keep("this-one")
 	return w
 }
@@ -204,6 +208,65 @@ func TestStateChangedMeanwhile(t *testing.T) {
 	}
 	require.ErrorContains(t, w.up(), "another program has changed the stack's state just now")
 	assert.Empty(t, w.did())
+}
+
+// check tries the network as a pod of the student's: with agnhost, on the stack's own
+// cluster and no other.
+func TestCheckTriesTheNetwork(t *testing.T) {
+	var made []string
+	ask := func(w *sharedWorld) answer {
+		w.hold(token(time.Hour, 11*time.Hour))
+		w.pulumi.Outputs[lab.OutNamespace] = "bootcamp-x"
+		w.api.Say("GET /api/v1/namespaces/bootcamp-x/services/bootcamp-svc/proxy/", "the app")
+		made = nil
+		w.api.Created = func(o *unstructured.Unstructured) {
+			for spec, status := range map[string]string{"initContainers": "initContainerStatuses", "containers": "containerStatuses"} {
+				containers, _, _ := unstructured.NestedSlice(o.Object, "spec", spec)
+				var statuses []any
+				for _, c := range containers {
+					c := c.(map[string]any)
+					made = append(made, fmt.Sprint(c["name"], " ", c["image"]))
+					statuses = append(statuses, map[string]any{"name": c["name"], "restartCount": int64(3),
+						"lastState": map[string]any{"terminated": map[string]any{"exitCode": int64(0)}}})
+				}
+				_ = unstructured.SetNestedSlice(o.Object, statuses, "status", status)
+			}
+		}
+		err := w.do(func(ctx context.Context, line *progress.Line) error {
+			return checkLab(ctx, w.stack, false, line, &w.row)
+		})
+		require.Error(t, err, "there are no nodes")
+		require.NotEmpty(t, w.row.Checks)
+		last := w.row.Checks[len(w.row.Checks)-1]
+		require.Equal(t, check.Network, last.Question)
+		return last
+	}
+	place := []string{
+		`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"namespace":"bootcamp-x","name":"bootcamp"}}`,
+		`{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"bootcamp-x","name":"bootcamp-svc"},"spec":{"clusterIP":"198.51.100.1","ports":[{"port":8080}]}}`,
+	}
+	current, err := editions.Of(editions.Current)
+	require.NoError(t, err)
+	for flag, image := range map[string]string{
+		"edition=course":                       current.Echo,
+		"echoImage=registry.example/agnhost:9": "registry.example/agnhost:9",
+		"echoImage=registry.example/echo:9":    current.Echo,
+	} {
+		w := newSharedWorld(t, flag)
+		w.api.Put(t, place...)
+		got := ask(w)
+		assert.True(t, got.OK, got.Detail)
+		assert.True(t, got.Warning, got.Detail)
+		assert.ElementsMatch(t, []string{"metadata " + image, "own-app " + image}, made)
+	}
+
+	w := newSharedWorld(t)
+	w.api.Put(t, place...)
+	w.keep("that-one")
+	got := ask(w)
+	assert.False(t, got.OK)
+	assert.Contains(t, got.Detail, "another cluster")
+	assert.Empty(t, made, "a pod was made on another cluster")
 }
 
 // What fails since the API server was busy with the quota is done once more, and only

@@ -546,8 +546,9 @@ b: stays: kind cluster bootcamp-b
 		"preview": {showPreview, []row{{Stack: "a", Outcome: ok, Changes: &stack.Changes{
 			Summary: map[string]int{"update": 1}, Steps: []stack.Step{{Op: "update", Type: "kubernetes:apps/v1:Deployment", Name: "bootcamp", Keys: []string{"spec"}}},
 		}}}, "\na: 1 to update\n  update  Deployment  bootcamp  spec\n"},
-		"check": {showChecks, []row{{Stack: "a", Outcome: ok, Checks: []answer{{"nodes", true, "1 of 1", 0}, {"the app", false, "no \x1b[31manswer", 0}}}},
-			"\na\n  ok      nodes    1 of 1\n  FAILED  the app  no \\x1b[31manswer\n"},
+		"check": {showChecks, []row{{Stack: "a", Outcome: ok, Checks: []answer{
+			{"nodes", true, false, "1 of 1", 0}, {"the app", false, false, "no \x1b[31manswer", 0}, {"network", true, true, "open", 0},
+		}}}, "\na\n  ok       nodes    1 of 1\n  FAILED   the app  no \\x1b[31manswer\n  warning  network  open\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := end(t, context.Background(), "status", len(c.rows), c.show, c.rows...)

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/components/shared"
+	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/kubeclient"
 	"k8sbootcamp/internal/sharedcluster"
@@ -54,6 +56,32 @@ func (s *Stack) Kubeconfig(ctx context.Context, state *State, outputs map[string
 	namespace := kindcluster.Name(s.Name)
 	made, _, err := client.Kubeconfig(ctx, namespace, shared.PlatformNamespace+"/"+namespace, s.Settings.TokenLifetime)
 	return made, err
+}
+
+// AskNetwork asks what a pod of the student's reaches of others (check.AskNetwork), on
+// the cluster that the stack was made on and no other.
+func (s *Stack) AskNetwork(ctx context.Context, namespace string) check.Result {
+	image := s.Settings.Images.Echo
+	if editions.EchoArgs(image) == nil { // it is not agnhost
+		current, err := editions.Of(editions.Current)
+		if err != nil {
+			return check.Unasked(check.Network, err)
+		}
+		image = current.Echo
+	}
+	state, err := s.State(ctx)
+	if err == nil && state != nil {
+		err = s.Mine(ctx, state)
+	}
+	if err != nil {
+		return check.Unasked(check.Network, err)
+	}
+	access, _ := s.Access()
+	config, err := access.Config()
+	if err != nil {
+		return check.Unasked(check.Network, err)
+	}
+	return check.AskNetwork(ctx, config, check.NetworkOptions{Namespace: namespace, Image: image})
 }
 
 // EndsSoon tells whether the token in a kubeconfig has less than half of its life left.
