@@ -28,7 +28,8 @@ const (
 // Names are all editions, the default first.
 var Names = []Name{Course, Current}
 
-// Images are full image references, each with a tag or a digest.
+// Images are full image references, each with a tag or a digest. A digest is that of
+// all platforms together.
 type Images struct {
 	Node         string // kind node image
 	Echo         string
@@ -49,9 +50,9 @@ func Of(n Name) (Images, error) {
 	case Current:
 		return Images{
 			Node:         defaults.Image, // the one that the pinned kind was released with
-			Echo:         "registry.k8s.io/e2e-test-images/agnhost:2.63.0",
-			Prometheus:   "prom/prometheus:v3.13.2",
-			NodeExporter: "prom/node-exporter:v1.12.1",
+			Echo:         "registry.k8s.io/e2e-test-images/agnhost:2.63.0@sha256:a62f40481e05709988fe44e5035b2e0f553cd52bf0ae4e83614928255b00e8c1",
+			Prometheus:   "prom/prometheus:v3.13.2@sha256:508729e0e2d18e11fd742a5a5ca70e557b940a93948c3c95fd0123a6fd538b69",
+			NodeExporter: "prom/node-exporter:v1.12.1@sha256:1b4e4438faca4dd7e001dd445d161a4a2091b0fededa84093b3a8dfeae1f1be0",
 		}, nil
 	}
 	return Images{}, fmt.Errorf("unknown edition %q", n)

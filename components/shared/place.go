@@ -24,6 +24,9 @@ import (
 // PlaceType is the type token of a place on a cluster that is there already.
 const PlaceType = "bootcamp:cluster:Existing" // as stacks in use have it
 
+// LeaveName is the name of the command that a destroy begins with.
+const LeaveName = "cluster-leave"
+
 // Pod Security levels (kubernetes.io/docs/concepts/security/pod-security-standards).
 const (
 	Privileged = "privileged"
@@ -207,7 +210,7 @@ func (c *Place) NewLeave(ctx *pulumi.Context, rest ...pulumi.Resource) error {
 		delete(env, sharedcluster.EnvNamespace)
 	}
 	// There is nothing to create: only its end counts.
-	_, err := local.NewCommand(ctx, "cluster-leave", &local.CommandArgs{
+	_, err := local.NewCommand(ctx, LeaveName, &local.CommandArgs{
 		Interpreter:            tool.Interpreter(sharedcluster.Tool),
 		Delete:                 pulumi.String(sharedcluster.VerbLeave),
 		Environment:            env,

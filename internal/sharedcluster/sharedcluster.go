@@ -215,11 +215,15 @@ func (c *Client) Claim(ctx context.Context, claim Claim, owned, required []Objec
 	if err == nil {
 		err = claim.On(id)
 	}
-	if err == nil { // first: where a kind is not served, each of its objects would be missing
-		err = c.Serves(slices.Concat(required, owned))
-	}
 	if err == nil {
 		err = errors.Join(c.There(ctx, required), c.Free(ctx, claim, owned))
+	}
+	// Where a kind is not served, each of its objects is missing, or is free: that it
+	// is there says that it is served.
+	if err == nil && len(required) == 0 || errors.As(err, new(*MissingError)) {
+		if serves := c.Serves(slices.Concat(required, owned)); serves != nil {
+			err = serves
+		}
 	}
 	if err != nil {
 		return Claim{}, err

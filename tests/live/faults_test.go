@@ -129,12 +129,15 @@ func moments(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(n, 0))
 }
 
-// The long tests of faults, for turn.
+// The long tests, for turn.
 const (
 	turnRestart = iota
 	turnKilled
 	turnStanding
 	turnTwoAndInotify
+	turnPoisons
+	turnHostile
+	turnNetwork
 	turns
 )
 

@@ -42,6 +42,7 @@ var update = flag.Bool("update", false, "write docs/hostile.md and docs/network.
 // shared cluster, and one who does not type the course's commands. What was
 // answered, and by which guard, is in docs/hostile.md.
 func TestHostileStudent(t *testing.T) {
+	turn(t, turnHostile)
 	lab := livelab.New(t)
 	on := newClassCluster(t, livelab.Unique("hostile"), 0)
 	class := on.stack(lab, "class", settings.SharedPlatform)
@@ -543,6 +544,9 @@ func own(t *testing.T, root, file string) string {
 	require.NoError(t, err)
 	images, err := editions.Of(editions.Current)
 	require.NoError(t, err)
+	if tags := livelab.Images(string(editions.Current)); tags != nil {
+		images.Echo, images.Prometheus, images.NodeExporter = tags["echoImage"], tags["prometheusImage"], tags["nodeExporterImage"]
+	}
 	names := func(m map[string]any, path ...string) {
 		if s, ok, _ := unstructured.NestedString(m, path...); ok {
 			require.NoError(t, unstructured.SetNestedField(m, "my-"+s, path...))

@@ -163,6 +163,7 @@ var poisons = []struct {
 // goes, and the destroy ends: with nothing left, or saying what is in the way, and the
 // next one goes on from there. Three of them a run, all with BOOTCAMP_FULL=1.
 func TestPoisons(t *testing.T) {
+	turn(t, turnPoisons)
 	lab := livelab.New(t)
 	on := newClassCluster(t, livelab.Unique("poison"), 1)
 	empty := on.objects()
@@ -254,7 +255,7 @@ func left(finalizers ...string) metav1.ObjectMeta {
 }
 
 func podSpec(args ...string) corev1.PodSpec {
-	return corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "registry.k8s.io/e2e-test-images/agnhost:2.63.0", Args: args}}}
+	return corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: agnhost(), Args: args}}}
 }
 
 func (p *leaving) create(o any) {

@@ -435,15 +435,15 @@ func (n *network) page() string {
 	}
 	return fmt.Sprintf(`# What a student's pods reach
 
-Written by TestNetworkEnforced in tests/live (with `+"`-update`"+`), which holds it against a real shared cluster of two nodes each time it runs. kind's older networks, and that of the tests' lab, enforce no policies, so the test brings [kube-network-policies](https://github.com/kubernetes-sigs/kube-network-policies), Kubernetes' own reference implementation. Of %d connections %d were made.
+Written by TestNetworkEnforced in tests/live (with `+"`-update`"+`), which holds it against a real shared cluster of two nodes each time it runs. kind's older networks, and that of the tests' lab, enforce no policies, so the test brings [kube-network-policies](https://github.com/kubernetes-sigs/kube-network-policies), a Kubernetes project that implements them to the letter. Of %d connections %d were made.
 
 Where one was not made, the same target did answer the pod in the last column, so that it was the policy that kept it away.
 
 %s
-Kubernetes' own rule is that a pod always reaches the node it runs on, and is reached from there; some network plugins keep to that, others hold these connections against the policy too, as this test does. Where yours keeps to it, the rows about the pod's own node, and about addresses that lie on it, are "reached".
+Kubernetes' own rule is that a pod always reaches the node it runs on, and is reached from there; some network plugins keep to that, others hold these connections against the policy too, as this test does. Where yours keeps to it, the pod's own node is reached at all its ports. The metadata address stands on the nodes in this test alone; in a cloud it is outside of them as a rule, where the policy keeps pods from it either way.
 
 From the student's own machine, with the student's kubeconfig, all of the course works at the same time: `+"`kubectl port-forward`"+` to the app and to Prometheus, the app through the API server's Service proxy, a deleted pod that comes back, and every one of Prometheus's targets is up.
 
 `+"`class check`"+` asks the cluster that a class has: see [shared-cluster.md](shared-cluster.md#whether-the-network-policy-holds).
-`, len(n.seen), reached, docs.Table([]string{"from", "to", "answer", "which does answer"}, n.seen))
+`, len(n.seen), reached, docs.Table([]string{"from", "to", "answer", "answers to"}, n.seen))
 }

@@ -45,7 +45,11 @@ func TestRestart(t *testing.T) {
 	for _, i := range some(r, len(images), 1) {
 		image := restartImages[images[i]]
 		t.Run(image.env, func(t *testing.T) {
-			restart(t, r, "restart, "+image.what, "edition="+image.edition, "nodeImage="+os.Getenv(image.env))
+			config := []string{"edition=" + image.edition, "nodeImage=" + os.Getenv(image.env)}
+			for key, value := range livelab.Images(image.edition) {
+				config = append(config, key+"="+value)
+			}
+			restart(t, r, "restart, "+image.what, config...)
 		})
 	}
 }

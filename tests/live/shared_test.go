@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
@@ -80,9 +81,11 @@ func connect(t *testing.T, kubeconfig string) (*rest.Config, kubernetes.Interfac
 
 // keys are the configuration of a stack on the cluster.
 func (s *classCluster) keys(mode settings.Mode) map[string]string {
-	return map[string]string{
+	keys := map[string]string{
 		"mode": string(mode), "kubeContext": "kind-" + s.name, "kubeconfigPath": s.kubeconfig, "edition": string(editions.Current),
 	}
+	maps.Copy(keys, livelab.Images(keys["edition"]))
+	return keys
 }
 
 // flags are the same for the class tool.
@@ -91,6 +94,18 @@ func (s *classCluster) flags(mode settings.Mode) (flags []string) {
 		flags = append(flags, "--config", key+"="+value)
 	}
 	return flags
+}
+
+// agnhost is the image of that name, as this machine's nodes have it.
+func agnhost() string {
+	if image := livelab.Images(string(editions.Current))["echoImage"]; image != "" {
+		return image
+	}
+	images, err := editions.Of(editions.Current)
+	if err != nil {
+		panic(err)
+	}
+	return images.Echo
 }
 
 // stack makes a stack on the cluster.
@@ -468,7 +483,7 @@ func podSecurity(t *testing.T, on *classCluster, alice *livelab.Stack) {
 	yes := true
 	pod := func(change func(*corev1.PodSpec)) *corev1.Pod {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "try-"}, Spec: corev1.PodSpec{
-			Containers: []corev1.Container{{Name: "c", Image: "registry.k8s.io/e2e-test-images/agnhost:2.63.0"}},
+			Containers: []corev1.Container{{Name: "c", Image: agnhost()}},
 		}}
 		change(&p.Spec)
 		return p

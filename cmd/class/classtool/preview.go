@@ -51,7 +51,7 @@ func showPreview(s *session, rows []row) {
 		if r.Outcome != ok {
 			continue
 		}
-		fmt.Fprintf(s.out, "\n%s: %s\n", r.Stack, changed(r.Changes))
+		fmt.Fprintf(s.out, "\n%s: %s\n", r.Stack, planned(r.Changes))
 		var table [][]string
 		for _, step := range r.Changes.Steps {
 			table = append(table, []string{"  " + step.Op, progress.ShortType(step.Type), step.Name, strings.Join(step.Keys, ", ")})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,15 +141,30 @@ func printTable(w io.Writer, rows [][]string) {
 	}
 }
 
-// changed is a summary such as "3 create, 1 update".
+// changed is a summary of what was done, such as "3 created, 1 updated".
 func changed(c *stack.Changes) string {
+	return summary(c, func(n int, op string) string { return fmt.Sprintf("%d %s", n, cmp.Or(done[op], op)) })
+}
+
+// done are the engine's operations once they are done.
+var done = map[string]string{
+	"create": "created", "update": "updated", "delete": "deleted", "replace": "replaced", "import": "imported", "refresh": "refreshed",
+}
+
+// planned is a summary of what would be done, such as "3 to create, 1 to update".
+func planned(c *stack.Changes) string {
+	return summary(c, func(n int, op string) string { return fmt.Sprintf("%d to %s", n, op) })
+}
+
+// summary lists the engine's operations (create, update, delete, replace, ...).
+func summary(c *stack.Changes, word func(n int, op string) string) string {
 	if c == nil {
 		return "-"
 	}
 	var parts []string
 	for _, op := range slices.Sorted(maps.Keys(c.Summary)) {
 		if op != "same" && c.Summary[op] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", c.Summary[op], op))
+			parts = append(parts, word(c.Summary[op], op))
 		}
 	}
 	if len(parts) == 0 {

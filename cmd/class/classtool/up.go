@@ -177,6 +177,14 @@ func showUp(s *session, rows []row) {
 
 // showLab is for the student whose lab it is.
 func showLab(s *session, r row) {
+	if s.stacks[0].Platform() {
+		fmt.Fprintf(s.out, "The class's platform %s is up (%s). next:\n", r.Stack, changed(r.Changes))
+		printTable(s.out, [][]string{
+			{"  " + self() + " up --roster FILE", "with --config mode=shared-student, and the same kubeContext: the students"},
+			{"  " + call("destroy", r.Stack), "removes it, once no student is left"},
+		})
+		return
+	}
 	fmt.Fprintf(s.out, "The lab %s is up (%s).\n", r.Stack, changed(r.Changes))
 	var table [][]string
 	for _, o := range []struct{ name, what string }{

@@ -488,10 +488,10 @@ func TestSummaryOfAHalfFailedRoster(t *testing.T) {
 		row{Stack: "c", Student: "c", Outcome: failed, Cause: "no memory"})
 	assert.Equal(t, exitFailed, exitCode(context.Background(), err))
 	assert.Equal(t, `
-STUDENT   STACK  RESULT  TOOK  CHANGES    APP URL
-山田花子  a      ok      1m1s  18 create  http://127.0.0.1:18080/
-Bob       b      failed  0s    -          -
-c         c      failed  0s    -          -
+STUDENT   STACK  RESULT  TOOK  CHANGES     APP URL
+山田花子  a      ok      1m1s  18 created  http://127.0.0.1:18080/
+Bob       b      failed  0s    -           -
+c         c      failed  0s    -           -
 
 b FAILED: Deployment bootcamp: no image
 c FAILED: no memory
@@ -545,7 +545,7 @@ b: stays: kind cluster bootcamp-b
 `},
 		"preview": {showPreview, []row{{Stack: "a", Outcome: ok, Changes: &stack.Changes{
 			Summary: map[string]int{"update": 1}, Steps: []stack.Step{{Op: "update", Type: "kubernetes:apps/v1:Deployment", Name: "bootcamp", Keys: []string{"spec"}}},
-		}}}, "\na: 1 update\n  update  Deployment  bootcamp  spec\n"},
+		}}}, "\na: 1 to update\n  update  Deployment  bootcamp  spec\n"},
 		"check": {showChecks, []row{{Stack: "a", Outcome: ok, Checks: []answer{
 			{"nodes", true, false, "1 of 1", 0}, {"the app", false, false, "no \x1b[31manswer", 0}, {"network", true, true, "open", 0},
 		}}}, "\na\n  ok       nodes    1 of 1\n  FAILED   the app  no \\x1b[31manswer\n  warning  network  open\n"},

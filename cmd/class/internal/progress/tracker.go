@@ -10,6 +10,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 
+	"k8sbootcamp/components/shared"
 	"k8sbootcamp/internal/printable"
 )
 
@@ -87,7 +88,14 @@ func (l *Line) show() {
 	}
 	what := "the lab's objects"
 	if strings.HasPrefix(string(open[0].urn.Type()), "command:") {
-		what = "the cluster"
+		switch parents := string(open[0].urn.QualifiedType()); {
+		case strings.HasPrefix(parents, shared.PlaceType):
+			what = "the place on the cluster"
+		case strings.HasPrefix(parents, shared.StudentType):
+			what = "the student's access"
+		default:
+			what = "the cluster"
+		}
 	}
 	l.Phase(open[0].verb + " " + what)
 	detail := Short(open[0].urn)
@@ -106,6 +114,13 @@ func (l *Line) diagnostic(d *apitype.DiagnosticEvent) {
 	case "warning":
 		l.warn(strings.TrimPrefix(message, "warning: "))
 	case "info", "info#err":
+		// What stands in the way of a destroy is to be read by everybody.
+		if resource.URN(d.URN).Name() == shared.LeaveName {
+			for line := range strings.Lines(message) {
+				l.Say(printable.Line(strings.TrimSpace(line), longest))
+			}
+			return
+		}
 		// What a resource says while it is worked on: kind's own steps, or which pods
 		// a Deployment still waits for.
 		if open := l.events.open; len(open) > 0 && resource.URN(d.URN) == open[0].urn {

@@ -171,6 +171,8 @@ type Stack struct {
 	lab     *Lab
 	Name    string
 	Cluster string // kind's name of it
+
+	keys map[string]string // of the configuration, at first
 }
 
 // Stack makes a stack with configuration of the project's namespace. Its
@@ -190,10 +192,17 @@ func (l *Lab) Unowned(name string, config map[string]string) *Stack {
 		l.t.Fatalf("stack init: %v\n%s", err, out)
 	}
 	keys := Keys()
+	if edition, own := config["edition"]; own && edition != keys["edition"] { // and with it the images
+		for k := range Images(keys["edition"]) {
+			delete(keys, k)
+		}
+		maps.Copy(keys, Images(edition))
+	}
 	maps.Copy(keys, config)
 	for k, v := range keys {
 		s.Set(k, v)
 	}
+	s.keys = keys
 	return s
 }
 
@@ -208,6 +217,25 @@ func Keys() map[string]string {
 	}
 	if edition := os.Getenv("LAB_EDITION"); edition != "" {
 		keys["edition"] = edition
+	}
+	maps.Copy(keys, Images(keys["edition"]))
+	return keys
+}
+
+// Images are the configuration of an edition's images. Those in a node image of one's
+// own (LAB_NODE_IMAGE) have no digests that a registry would know, so there they are
+// named by their tags; else they are the edition's own, which takes no key.
+func Images(edition string) map[string]string {
+	if os.Getenv("LAB_NODE_IMAGE") == "" || edition != string(editions.Current) {
+		return nil
+	}
+	images, err := editions.Of(editions.Current)
+	if err != nil {
+		panic(err)
+	}
+	keys := map[string]string{"echoImage": images.Echo, "prometheusImage": images.Prometheus, "nodeExporterImage": images.NodeExporter}
+	for key, image := range keys {
+		keys[key], _, _ = strings.Cut(image, "@")
 	}
 	return keys
 }
@@ -232,9 +260,14 @@ func (s *Stack) Set(key, value string) {
 	}
 }
 
-// Unset removes a key of the project's configuration.
+// Unset gives a key of the project's configuration the value back that it had at first,
+// or removes it.
 func (s *Stack) Unset(key string) {
 	s.lab.t.Helper()
+	if first, had := s.keys[key]; had {
+		s.Set(key, first)
+		return
+	}
 	if out, err := s.Pulumi("config", "rm", "bootcamp:"+key); err != nil {
 		s.lab.t.Fatalf("config rm %s: %v\n%s", key, err, out)
 	}
