@@ -19,7 +19,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/shared"
 	"k8sbootcamp/internal/check"
@@ -45,6 +44,7 @@ const (
 // what the course needs and nothing else. What was tried is in docs/network.md. And
 // class check tells such a cluster from one that enforces none.
 func TestNetworkEnforced(t *testing.T) {
+	turn(t, turnNetwork)
 	lab := livelab.New(t)
 	enforcer := filepath.Join(t.TempDir(), "netpol")
 	build := exec.Command("go", "build", "-o", enforcer, "sigs.k8s.io/kube-network-policies/cmd")
@@ -130,10 +130,9 @@ func (c *classroom) network(s *livelab.Stack) (answer struct {
 	return last
 }
 
-func (n *network) agnhost(args ...string) corev1.Container {
-	current, err := editions.Of(editions.Current)
-	require.NoError(n.t, err)
-	return corev1.Container{Name: "c" + strconv.Itoa(len(args)), Image: current.Echo, Args: args}
+// container is one of agnhost.
+func container(args ...string) corev1.Container {
+	return corev1.Container{Name: "c" + strconv.Itoa(len(args)), Image: agnhost(), Args: args}
 }
 
 // settle finds the students' pods, and puts one beside them into each namespace that
@@ -154,7 +153,7 @@ func (n *network) settle() {
 		n.places[s.Name] = place{s.Output("namespace"), n.pod(s.Output("namespace"), course.App).Name}
 	}
 	for _, namespace := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, shared.PlatformNamespace} {
-		n.run(namespace, "by", corev1.PodSpec{Containers: []corev1.Container{n.agnhost("netexec", "--http-port=8080")}})
+		n.run(namespace, "by", corev1.PodSpec{Containers: []corev1.Container{container("netexec", "--http-port=8080")}})
 		n.places[namespace] = place{namespace, "by"}
 	}
 	n.ready()
@@ -265,15 +264,15 @@ func (n *network) enforce(binary string) {
 		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: name, Namespace: meta.Namespace}}}, metav1.CreateOptions{})
 	require.NoError(n.t, err)
 	yes, labels := true, map[string]string{"app": "by", "by": name}
-	container := n.agnhost("--nfqueue-id="+queue, "--hostname-override=$(NODE)", "--metrics-bind-address=127.0.0.1:9980")
-	container.Command = []string{"/netpol"} // agnhost's image is one that each node has
-	container.Env = []corev1.EnvVar{{Name: "NODE", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}}}
-	container.SecurityContext = &corev1.SecurityContext{Privileged: &yes}
-	container.VolumeMounts = []corev1.VolumeMount{{Name: "netpol", MountPath: "/netpol"}}
+	c := container("--nfqueue-id="+queue, "--hostname-override=$(NODE)", "--metrics-bind-address=127.0.0.1:9980")
+	c.Command = []string{"/netpol"} // agnhost's image is one that each node has
+	c.Env = []corev1.EnvVar{{Name: "NODE", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}}}
+	c.SecurityContext = &corev1.SecurityContext{Privileged: &yes}
+	c.VolumeMounts = []corev1.VolumeMount{{Name: "netpol", MountPath: "/netpol"}}
 	_, err = n.client.AppsV1().DaemonSets(meta.Namespace).Create(ctx, &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{
 		Selector: &metav1.LabelSelector{MatchLabels: labels},
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
-			HostNetwork: true, ServiceAccountName: name, Containers: []corev1.Container{container},
+			HostNetwork: true, ServiceAccountName: name, Containers: []corev1.Container{c},
 			Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			Volumes:     []corev1.Volume{{Name: "netpol", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: inNode}}}},
 		}},
@@ -306,7 +305,7 @@ func (n *network) listen() {
 			if port != nodeDNS {
 				udp += 20000
 			}
-			c := n.agnhost("netexec", fmt.Sprintf("--http-port=%d", port), fmt.Sprintf("--udp-port=%d", udp),
+			c := container("netexec", fmt.Sprintf("--http-port=%d", port), fmt.Sprintf("--udp-port=%d", udp),
 				"--udp-listen-addresses="+nodeLocal+","+address) // so that it answers from where it was asked
 			c.Name = "c" + strconv.Itoa(i)
 			all = append(all, c)
