@@ -33,8 +33,8 @@ const MetadataAddress = "169.254.169.254"
 
 const (
 	probeName     = "bootcamp-probe"
-	probePatience = 30 * time.Second // to see how the connections end
-	probeRemoval  = 10 * time.Second
+	probePatience = 40 * time.Second // to see how the connections end
+	probeRemoval  = 5 * time.Second
 	probeDeadline = int64(60) // seconds, after which the cluster ends a probe that nobody removed
 )
 
@@ -42,7 +42,7 @@ const (
 type NetworkOptions struct {
 	Namespace string        // the student's
 	Image     string        // of agnhost
-	Patience  time.Duration // 0 is half a minute
+	Patience  time.Duration // 0 is 40 s
 }
 
 // AskNetwork asks as a pod of a student on a shared cluster: of what a network policy
@@ -293,7 +293,7 @@ func (p *probe) late(ctx context.Context, ends map[string]ending) error {
 		return nil
 	}
 	why := "its containers have not run"
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeRemoval/2)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeRemoval)
 	defer cancel()
 	if found, err := troubles(ctx, p.client, p.namespace, probeName); err == nil && len(found) > 0 {
 		why = found[0].String()

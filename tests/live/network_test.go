@@ -130,7 +130,8 @@ func (c *classroom) network(s *livelab.Stack) (answer struct {
 	return last
 }
 
-func (n *network) agnhost(args ...string) corev1.Container {
+// container is one of agnhost.
+func container(args ...string) corev1.Container {
 	return corev1.Container{Name: "c" + strconv.Itoa(len(args)), Image: agnhost(), Args: args}
 }
 
@@ -152,7 +153,7 @@ func (n *network) settle() {
 		n.places[s.Name] = place{s.Output("namespace"), n.pod(s.Output("namespace"), course.App).Name}
 	}
 	for _, namespace := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, shared.PlatformNamespace} {
-		n.run(namespace, "by", corev1.PodSpec{Containers: []corev1.Container{n.agnhost("netexec", "--http-port=8080")}})
+		n.run(namespace, "by", corev1.PodSpec{Containers: []corev1.Container{container("netexec", "--http-port=8080")}})
 		n.places[namespace] = place{namespace, "by"}
 	}
 	n.ready()
@@ -263,15 +264,15 @@ func (n *network) enforce(binary string) {
 		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: name, Namespace: meta.Namespace}}}, metav1.CreateOptions{})
 	require.NoError(n.t, err)
 	yes, labels := true, map[string]string{"app": "by", "by": name}
-	container := n.agnhost("--nfqueue-id="+queue, "--hostname-override=$(NODE)", "--metrics-bind-address=127.0.0.1:9980")
-	container.Command = []string{"/netpol"} // agnhost's image is one that each node has
-	container.Env = []corev1.EnvVar{{Name: "NODE", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}}}
-	container.SecurityContext = &corev1.SecurityContext{Privileged: &yes}
-	container.VolumeMounts = []corev1.VolumeMount{{Name: "netpol", MountPath: "/netpol"}}
+	c := container("--nfqueue-id="+queue, "--hostname-override=$(NODE)", "--metrics-bind-address=127.0.0.1:9980")
+	c.Command = []string{"/netpol"} // agnhost's image is one that each node has
+	c.Env = []corev1.EnvVar{{Name: "NODE", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}}}
+	c.SecurityContext = &corev1.SecurityContext{Privileged: &yes}
+	c.VolumeMounts = []corev1.VolumeMount{{Name: "netpol", MountPath: "/netpol"}}
 	_, err = n.client.AppsV1().DaemonSets(meta.Namespace).Create(ctx, &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{
 		Selector: &metav1.LabelSelector{MatchLabels: labels},
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
-			HostNetwork: true, ServiceAccountName: name, Containers: []corev1.Container{container},
+			HostNetwork: true, ServiceAccountName: name, Containers: []corev1.Container{c},
 			Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			Volumes:     []corev1.Volume{{Name: "netpol", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: inNode}}}},
 		}},
@@ -304,7 +305,7 @@ func (n *network) listen() {
 			if port != nodeDNS {
 				udp += 20000
 			}
-			c := n.agnhost("netexec", fmt.Sprintf("--http-port=%d", port), fmt.Sprintf("--udp-port=%d", udp),
+			c := container("netexec", fmt.Sprintf("--http-port=%d", port), fmt.Sprintf("--udp-port=%d", udp),
 				"--udp-listen-addresses="+nodeLocal+","+address) // so that it answers from where it was asked
 			c.Name = "c" + strconv.Itoa(i)
 			all = append(all, c)
@@ -433,15 +434,15 @@ func (n *network) page() string {
 	}
 	return fmt.Sprintf(`# What a student's pods reach
 
-Written by TestNetworkEnforced in tests/live (with `+"`-update`"+`), which holds it against a real shared cluster of two nodes each time it runs. kind's older networks, and that of the tests' lab, enforce no policies, so the test brings [kube-network-policies](https://github.com/kubernetes-sigs/kube-network-policies), Kubernetes' own reference implementation. Of %d connections %d were made.
+Written by TestNetworkEnforced in tests/live (with `+"`-update`"+`), which holds it against a real shared cluster of two nodes each time it runs. kind's older networks, and that of the tests' lab, enforce no policies, so the test brings [kube-network-policies](https://github.com/kubernetes-sigs/kube-network-policies), a Kubernetes project that implements them to the letter. Of %d connections %d were made.
 
 Where one was not made, the same target did answer the pod in the last column, so that it was the policy that kept it away.
 
 %s
-Kubernetes' own rule is that a pod always reaches the node it runs on, and is reached from there; some network plugins keep to that, others hold these connections against the policy too, as this test does. Where yours keeps to it, the rows about the pod's own node, and about addresses that lie on it, are "reached".
+Kubernetes' own rule is that a pod always reaches the node it runs on, and is reached from there; some network plugins keep to that, others hold these connections against the policy too, as this test does. Where yours keeps to it, the pod's own node is reached at all its ports. The metadata address stands on the nodes in this test alone; in a cloud it is outside of them as a rule, where the policy keeps pods from it either way.
 
 From the student's own machine, with the student's kubeconfig, all of the course works at the same time: `+"`kubectl port-forward`"+` to the app and to Prometheus, the app through the API server's Service proxy, a deleted pod that comes back, and every one of Prometheus's targets is up.
 
 `+"`class check`"+` asks the cluster that a class has: see [shared-cluster.md](shared-cluster.md#whether-the-network-policy-holds).
-`, len(n.seen), reached, docs.Table([]string{"from", "to", "answer", "which does answer"}, n.seen))
+`, len(n.seen), reached, docs.Table([]string{"from", "to", "answer", "answers to"}, n.seen))
 }
