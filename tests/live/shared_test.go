@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -261,6 +262,10 @@ func (s *classCluster) renamed(t *testing.T, context string) []byte {
 // moved: a stack stays where it is when its kubeconfig is moved and the context in it
 // renamed.
 func moved(t *testing.T, on *classCluster, alice *livelab.Stack) {
+	require.Eventually(t, func() bool { // a pod that was deleted to see another come is a while in going
+		pods, err := on.client.CoreV1().Pods("").List(context.Background(), metav1.ListOptions{})
+		return err == nil && !slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+	}, time.Minute, 500*time.Millisecond, "a pod does not go")
 	before := on.objects()
 	file := filepath.Join(t.TempDir(), "elsewhere")
 	require.NoError(t, os.WriteFile(file, on.renamed(t, "renamed"), 0o600))
