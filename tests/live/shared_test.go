@@ -238,6 +238,10 @@ func TestSharedCluster(t *testing.T) {
 	require.NoError(t, err, out)
 	assert.Equal(t, others, on.objects(), "destroying alice left something of hers, or touched what was not hers")
 
+	// The outage may have given the API server's node another address, which bob's
+	// network policy has.
+	out, err = bob.Up()
+	require.NoError(t, err, out)
 	t.Run("Class", func(t *testing.T) { classOnShared(t, lab, on, bob) })
 	out, err = class.Destroy()
 	require.NoError(t, err, out)
