@@ -596,7 +596,7 @@ func own(t *testing.T, root, file string) string {
 	return string(out)
 }
 
-const studentsFile = "/root/student.kubeconfig" // in the node, which has kubectl
+const studentsFile = "/kind/student.kubeconfig" // in the node, which has kubectl
 
 // kubectl runs it as the student, in the cluster's node.
 func (h *hostile) kubectl(input string, args ...string) (string, error) {
