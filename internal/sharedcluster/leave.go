@@ -105,8 +105,8 @@ const (
 	sayTicks = 20
 	// A cluster that stops answering may be back by then.
 	silentTicks = 30
-	// How often the cluster is asked to look at the namespace again: it looks by itself
-	// after half of the longest grace of the pods that it saw there, half a day perhaps.
+	// How often the cluster is asked to look at the namespace again: by itself it waits
+	// for half of the longest grace of the pods that it saw there, gone or not.
 	nudgeTicks = 10
 )
 
