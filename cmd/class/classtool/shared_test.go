@@ -166,7 +166,11 @@ func TestForget(t *testing.T) {
 	require.ErrorContains(t, forget(w, true), "the stack's cluster answers (context class)")
 	w.api.Put(t, of("Namespace", "", other))
 	require.ErrorContains(t, forget(w, true), "the stack's cluster answers (context class)", "also where something of its name is another's")
-	assert.NotContains(t, w.did(), "destroy")
+	for _, code := range []int{401, 403} { // an instructor whose access has ended
+		w.api.Fail("GET /api/v1/namespaces/kube-system", code)
+		require.ErrorContains(t, forget(w, true), "a cluster answers (context class), and may be the stack's")
+		assert.Empty(t, w.did())
+	}
 
 	for name, gone := range map[string]func(w *sharedWorld){
 		"another cluster":       func(w *sharedWorld) { w.keep("that-one") },

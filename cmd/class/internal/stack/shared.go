@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/lab"
@@ -23,33 +26,35 @@ import (
 // on, or an object there of the stack's name is another's. Of a stack on none, or with
 // nothing there yet, it finds nothing.
 func (s *Stack) Mine(ctx context.Context, state *State) error {
-	access, onShared := s.Access()
-	if !onShared || state.Claim == "" {
+	if s.OnKind() || state.Claim == "" {
 		return nil
 	}
+	_, err := s.connect(ctx, state)
+	return err
+}
+
+// connect connects to the shared cluster, once that is proven to be the stack's (Mine).
+func (s *Stack) connect(ctx context.Context, state *State) (*sharedcluster.Client, error) {
+	access, _ := s.Access()
 	client, err := sharedcluster.Connect(access, io.Discard)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	owned, err := sharedcluster.ParseOwned(state.Owned)
 	if err != nil {
-		return fmt.Errorf("the stack's state: %w", err)
+		return nil, fmt.Errorf("the stack's state: %w", err)
 	}
-	return client.Mine(ctx, sharedcluster.ParseClaim(state.Claim), owned)
+	return client, client.Mine(ctx, sharedcluster.ParseClaim(state.Claim), owned)
 }
 
 // Kubeconfig is the lab's for its student: with a token, on a shared cluster, that has
 // at least half of its life before it, or, to renew it, a new one.
 func (s *Stack) Kubeconfig(ctx context.Context, state *State, outputs map[string]string, renew bool) ([]byte, error) {
 	kept := []byte(outputs[lab.OutKubeconfig])
-	access, onShared := s.Access()
-	if !onShared || !renew && !EndsSoon(kept) {
+	if s.OnKind() || !renew && !EndsSoon(kept) {
 		return kept, nil
 	}
-	if err := s.Mine(ctx, state); err != nil {
-		return nil, err
-	}
-	client, err := sharedcluster.Connect(access, io.Discard)
+	client, err := s.connect(ctx, state)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +112,8 @@ func EndsSoon(kubeconfig []byte) bool {
 }
 
 // Forget drops from the state what the stack had on a shared cluster that is gone for
-// good, and returns what that was, in words. While the cluster answers it refuses.
+// good, and returns what that was, in words. While the cluster answers it refuses, also
+// where that answers no more than that the user may not ask.
 func (s *Stack) Forget(ctx context.Context, state *State) (string, error) {
 	access, onShared := s.Access()
 	if !onShared {
@@ -116,8 +122,12 @@ func (s *Stack) Forget(ctx context.Context, state *State) (string, error) {
 	err := s.Mine(ctx, state)
 	var another *sharedcluster.AnotherClusterError
 	var taken *sharedcluster.TakenError
+	var answer apierrors.APIStatus
 	if err == nil || errors.As(err, &taken) {
 		return "", &Error{Cause: fmt.Sprintf("the stack's cluster answers (context %s), so there is nothing to forget: destroy without --forget", access.Context)}
+	}
+	if errors.As(err, &answer) && answer.Status().Code < http.StatusInternalServerError {
+		return "", &Error{Cause: fmt.Sprintf("a cluster answers (context %s), and may be the stack's: %s. Mend the access to it, then destroy without --forget", access.Context, err)}
 	}
 	if ctx.Err() != nil {
 		return "", ctx.Err()
