@@ -485,3 +485,37 @@ func TestWrongCluster(t *testing.T) {
 	run.Cluster = &ours
 	assert.NotEmpty(t, run.Good(t).Kubernetes())
 }
+
+// TestLeaveIsFirst: what a destroy begins with depends on all else that the stack has,
+// so that all else stays where it fails.
+func TestLeaveIsFirst(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"shared-student", "shared-platform"} {
+		recording := onShared("alice", mode, nil).Good(t)
+		leave := recording.One(t, commandType, "cluster-leave")
+		for _, res := range recording.Resources {
+			if res.Custom && res != leave {
+				assert.Contains(t, leave.DependsOn, res.URN, mode)
+			}
+		}
+	}
+}
+
+// TestRestrictedPods: a student's own pods need no privilege, where their images are
+// known to run without.
+func TestRestrictedPods(t *testing.T) {
+	t.Parallel()
+	for edition, restricted := range map[string]int{"current": 2, "course": 1} { // the course's echo app is not known
+		found := 0
+		for _, d := range onShared("alice", "shared-student", map[string]string{"edition": edition}).Good(t).Of(deploymentType, "") {
+			pod := at(d.Object(), "spec", "template", "spec")
+			if at(pod, "securityContext", "runAsNonRoot") == true {
+				found++
+				assert.Equal(t, "RuntimeDefault", at(pod, "securityContext", "seccompProfile", "type"))
+				assert.Equal(t, false, at(pod, "containers", 0, "securityContext", "allowPrivilegeEscalation"))
+				assert.Equal(t, []any{"ALL"}, at(pod, "containers", 0, "securityContext", "capabilities", "drop"))
+			}
+		}
+		assert.Equal(t, restricted, found, edition)
+	}
+}
