@@ -3,7 +3,7 @@
 # As Pulumi's Go language host compiles, so that nothing is compiled twice.
 export GOFLAGS += -trimpath
 
-.PHONY: fmt lint test engine live update vuln
+.PHONY: fmt lint test engine prometheus live update vuln
 
 fmt:
 	gofmt -w .
@@ -12,15 +12,19 @@ lint:
 	test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./...
 	go -C tests/engine vet ./...
+	go -C tests/prometheus vet ./...
 	go -C tests/live vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
-	for module in . tests/engine tests/live tests/live/netpol tools tools/vuln; do go -C $$module mod tidy -diff || exit 1; done
+	for module in . tests/engine tests/prometheus tests/live tests/live/netpol tests/live/images/* tools tools/vuln; do go -C $$module mod tidy -diff || exit 1; done
 
 test:
 	go test ./...
 
 engine:
 	go -C tests/engine test ./...
+
+prometheus:
+	go -C tests/prometheus test ./...
 
 live:
 	go -C tests/live test -count=1 -timeout 80m -v .
@@ -30,6 +34,6 @@ vuln:
 	go tool -modfile=tools/vuln/go.mod govulncheck ./...
 
 update:
-	go test ./tests -run TestGolden -update
+	go test ./tests -run 'TestGolden|TestPrometheusFiles' -update
 	go test ./tests/docs -run TestTables -update
 	go test ./cmd/class/classtool -update

@@ -21,6 +21,22 @@ var golden = map[string]Run{
 	"no-monitoring": {Config: map[string]string{"monitoring": "false"}},
 	"platform":      onShared("class", "shared-platform", nil),
 	"student":       onShared("alice", "shared-student", nil),
+
+	"everything":          {Config: switches},
+	"platform-everything": everything("shared-platform"),
+	"student-everything":  everything("shared-student"),
+}
+
+// switches are the keys that add something to the course, all on.
+var switches = map[string]string{"podMonitoring": "true", "rules": "true"}
+
+// everything is a stack on a shared cluster with all switches on.
+func everything(mode string) Run {
+	stack := "alice"
+	if mode == "shared-platform" {
+		stack = "class"
+	}
+	return onShared(stack, mode, switches)
 }
 
 // onShared is a stack on a shared cluster, with its own keys besides.

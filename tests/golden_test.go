@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
@@ -18,11 +19,20 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/golden anew")
 
-// whole are the configurations whose objects are kept as they are: the course's,
-// and those on a shared cluster, where most are of another kind or namespace, so that
-// the difference would be as long. The others are kept as what differs from the
+// basis are the configurations whose objects are kept as they are: the course's, and
+// those on a shared cluster, where most are of another kind or namespace. Of each other
+// one what differs from one of these is kept: the one that its name begins with, or the
 // course's.
-var whole = []string{"course", "platform", "student"}
+var basis = []string{"course", "platform", "student"}
+
+func basisOf(name string) string {
+	for _, b := range basis {
+		if strings.HasPrefix(name, b) {
+			return b
+		}
+	}
+	return "course"
+}
 
 // TestGolden shows what each configuration registers: every custom resource,
 // with its options, in the order of the URNs. Read a change of these files as
@@ -30,12 +40,11 @@ var whole = []string{"course", "platform", "student"}
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	const folder = "testdata/golden"
-	course := manifests(t, golden["course"].Good(t))
 	kept := []string{}
 	for name, run := range golden {
 		file, now := filepath.Join(folder, name+".yaml"), oneFile(manifests(t, run.Good(t)))
-		if !slices.Contains(whole, name) {
-			file, now = filepath.Join(folder, name+".diff"), differences(course, manifests(t, run.Good(t)))
+		if from := basisOf(name); from != name {
+			file, now = filepath.Join(folder, name+".diff"), differences(manifests(t, golden[from].Good(t)), manifests(t, run.Good(t)))
 		}
 		kept = append(kept, file)
 		if *update {
@@ -52,13 +61,49 @@ func TestGolden(t *testing.T) {
 	assert.ElementsMatch(t, kept, files, "a file of no configuration must be removed")
 }
 
-// differences are what a configuration registers otherwise than the course: for
-// each resource, the lines of its manifest that differ. One that only one of them
-// has is named; a new one is shown whole. Together with the course's manifests they
-// are a configuration's, to the letter.
-func differences(course, ours []manifest) []byte {
+// TestPrometheusFiles keeps what Prometheus is handed where tests/prometheus holds it
+// against Prometheus's own code.
+func TestPrometheusFiles(t *testing.T) {
+	t.Parallel()
+	const folder = "testdata/prometheus"
+	kept := []string{}
+	for name, run := range map[string]Run{
+		"course": {}, "own": {Config: switches}, "student": everything("shared-student"), "class": everything("shared-platform"),
+		"own-1s": interval("1s"), "own-5m": interval("5m"),
+	} {
+		data, _ := at(run.Good(t).One(t, configMapType, "prometheus").Object(), "data").(map[string]any)
+		for file, content := range data {
+			path, now := filepath.Join(folder, name+"-"+file), []byte(content.(string))
+			kept = append(kept, path)
+			if *update {
+				require.NoError(t, os.WriteFile(path, now, 0o644))
+			}
+			before, err := os.ReadFile(path)
+			require.NoError(t, err, "make it with `go test ./tests -run TestPrometheusFiles -update`")
+			if d := diff.Diff(path, before, "now", now); d != nil {
+				t.Errorf("if this change is meant, `go test ./tests -run TestPrometheusFiles -update`, and then the tests of tests/prometheus:\n%s", d)
+			}
+		}
+	}
+	files, err := filepath.Glob(folder + "/*")
+	require.NoError(t, err)
+	assert.ElementsMatch(t, kept, files, "a file of no configuration must be removed")
+}
+
+// interval is a stack with everything, scraped that often.
+func interval(d string) Run {
+	config := maps.Clone(switches)
+	config["scrapeInterval"] = d
+	return Run{Config: config}
+}
+
+// differences are what a configuration registers otherwise than another: for each
+// resource, the lines of its manifest that differ. One that only one of them has is
+// named; a new one is shown whole. Together with the other's manifests they are a
+// configuration's, to the letter.
+func differences(basis, ours []manifest) []byte {
 	byName := map[string]manifest{}
-	for _, m := range course {
+	for _, m := range basis {
 		byName[m.name] = m
 	}
 	var out bytes.Buffer
@@ -69,11 +114,11 @@ func differences(course, ours []manifest) []byte {
 		case !has:
 			fmt.Fprintf(&out, "added: %s\n%s\n", m.name, m.text)
 		case !bytes.Equal(was.text, m.text):
-			_, hunks, _ := bytes.Cut(diff.Diff("course", was.text, "ours", m.text), []byte("\n@@"))
+			_, hunks, _ := bytes.Cut(diff.Diff("basis", was.text, "ours", m.text), []byte("\n@@"))
 			fmt.Fprintf(&out, "changed: %s\n@@%s\n", m.name, hunks)
 		}
 	}
-	for _, m := range course {
+	for _, m := range basis {
 		if _, left := byName[m.name]; left {
 			fmt.Fprintf(&out, "not there: %s\n", m.name)
 		}

@@ -58,7 +58,8 @@ func TestBadConfiguration(t *testing.T) {
 func TestEveryKeyMatters(t *testing.T) {
 	t.Parallel()
 	own := Run{Config: map[string]string{"serviceType": "NodePort", "hostPort": "8088"}}
-	student := onShared("alice", "shared-student", map[string]string{"quotaPods": "150", "quotaCPU": "50", "quotaMemory": "50Gi"}) // for all replicas
+	student := everything("shared-student")
+	maps.Copy(student.Config, map[string]string{"quotaPods": "150", "quotaCPU": "50", "quotaMemory": "50Gi"}) // for all replicas
 	others := map[string]string{"kubeContext": "other", "kubeconfigPath": "./testdata/kubeconfig.yaml"}
 	for _, k := range settings.Keys {
 		t.Run(k.Name, func(t *testing.T) {
@@ -70,10 +71,14 @@ func TestEveryKeyMatters(t *testing.T) {
 				}
 			}
 			changes := false
-			for _, run := range []Run{own, student} {
+			for _, run := range []Run{own, student, everything("shared-platform")} {
 				before := run.Good(t)
 				run.Config = maps.Clone(run.Config)
 				run.Config[k.Name] = other
+				if switches[k.Name] == other || k.Name == "monitoring" { // off, and what needs it
+					maps.DeleteFunc(run.Config, func(key, value string) bool { return switches[key] == value })
+					run.Config[k.Name] = "false"
+				}
 				if k.Name == "mode" {
 					run = onShared("dev", other, nil)
 				}
@@ -105,6 +110,7 @@ func TestOutputs(t *testing.T) {
 	}{
 		{"default", Run{}, nil},
 		{"preview", Run{Preview: true}, nil},
+		{"all exercises", Run{Config: switches}, map[string]any{"exercises": "podMonitoring,rules"}},
 		{"no monitoring", Run{Config: map[string]string{"monitoring": "false"}}, map[string]any{"prometheusPortForward": ""}},
 		{"a host port alone", Run{Config: map[string]string{"hostPort": "8088"}}, nil},
 		{"NodePort alone", Run{Config: map[string]string{"serviceType": "NodePort"}}, nil},
@@ -139,7 +145,7 @@ func TestOutputs(t *testing.T) {
 			want := map[string]any{
 				"clusterName": "bootcamp-dev", "context": "kind-bootcamp-dev", "namespace": "default", "kubeconfig": TestKubeconfig,
 				"appProxyPath":   "/api/v1/namespaces/default/services/bootcamp-svc/proxy/",
-				"appPortForward": app, "prometheusPortForward": prometheus, "appURL": "",
+				"appPortForward": app, "prometheusPortForward": prometheus, "appURL": "", "exercises": "",
 			}
 			for k, v := range tt.want {
 				want[k] = v
@@ -391,6 +397,7 @@ func TestSharedOutputs(t *testing.T) {
 		"clusterName": "class", "context": "bootcamp-alice", "namespace": "bootcamp-alice",
 		"kubeconfig": TestKubeconfig, "studentKubeconfig": TestKubeconfig,
 		"appProxyPath":          "/api/v1/namespaces/bootcamp-alice/services/bootcamp-svc/proxy/",
+		"exercises":             "",
 		"appPortForward":        "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/bootcamp-svc 8081:80",
 		"prometheusPortForward": "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/prometheus 8080:9090",
 		"appURL":                "",

@@ -25,13 +25,15 @@ import (
 func TestQuotaFitsTheObjects(t *testing.T) {
 	t.Parallel()
 	for _, replicas := range []int{0, 1, 4, 5, 30} {
-		for _, monitoring := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%d replicas, monitoring %t", replicas, monitoring), func(t *testing.T) {
+		for what, on := range map[string]map[string]string{
+			"course": {}, "no monitoring": {"monitoring": "false"}, "everything": switches,
+		} {
+			t.Run(fmt.Sprintf("%d replicas, %s", replicas, what), func(t *testing.T) {
 				t.Parallel()
 				run := onShared("alice", "shared-student", map[string]string{
-					"replicas": strconv.Itoa(replicas), "monitoring": strconv.FormatBool(monitoring),
-					"quotaPods": "200", "quotaCPU": "100", "quotaMemory": "1Ti",
+					"replicas": strconv.Itoa(replicas), "quotaPods": "200", "quotaCPU": "100", "quotaMemory": "1Ti",
 				})
+				maps.Copy(run.Config, on)
 				pods, cpu, memory := needed(t, run.Good(t))
 				just := map[string]string{"quotaPods": strconv.Itoa(pods), "quotaCPU": cpu.String(), "quotaMemory": memory.String()}
 				for key, least := range map[string]string{"quotaPods": "4", "quotaCPU": "2", "quotaMemory": "1Gi"} {
@@ -134,9 +136,9 @@ func TestQuotaIsTheObjects(t *testing.T) {
 		}
 		if mode == "shared-student" {
 			maps.Copy(want, map[string]any{
-				"count/pods": "100", "count/configmaps": "7", "count/serviceaccounts": "8", "count/services": "9",
-				"count/deployments.apps": "8", "count/daemonsets.apps": "5",
-				"count/replicasets.apps": "96", "count/controllerrevisions.apps": "60",
+				"count/pods": "100", "count/configmaps": "7", "count/serviceaccounts": "9", "count/services": "10",
+				"count/deployments.apps": "9", "count/daemonsets.apps": "5",
+				"count/replicasets.apps": "108", "count/controllerrevisions.apps": "60",
 			})
 		}
 		hard := at(recording.One(t, quotaType, recording.namespace()).Object(), "spec", "hard")
@@ -149,7 +151,7 @@ func TestQuotaIsTheObjects(t *testing.T) {
 // the text's; and for four more.
 func TestQuotaCountsTheCourse(t *testing.T) {
 	t.Parallel()
-	recording := onShared("alice", "shared-student", nil).Good(t)
+	recording := everything("shared-student").Good(t)
 	hard := at(recording.One(t, quotaType, "bootcamp-alice").Object(), "spec", "hard")
 	text := courseObjects(t)
 	for what, kind := range map[string]struct {
@@ -176,7 +178,7 @@ func TestQuotaCountsTheCourse(t *testing.T) {
 // quota and the LimitRange, with Prometheus once more while it rolls out.
 func TestStorageFits(t *testing.T) {
 	t.Parallel()
-	recording := onShared("alice", "shared-student", nil).Good(t)
+	recording := everything("shared-student").Good(t)
 	hard := at(recording.One(t, quotaType, "bootcamp-alice").Object(), "spec", "hard")
 	limits := at(recording.One(t, limitRangeType, "").Object(), "spec", "limits", 0)
 	const storage = "ephemeral-storage"

@@ -78,6 +78,10 @@ func RunsAs(image string) (user int, known bool) {
 	switch name, _ := nameAndTag(image); name {
 	case "docker.io/prom/prometheus", "quay.io/prometheus/prometheus":
 		return 65534, true
+	case "registry.k8s.io/kube-state-metrics/kube-state-metrics", "quay.io/prometheuscommunity/prom-label-proxy": // USER nobody
+		return 65534, true
+	case "quay.io/brancz/kube-rbac-proxy": // USER 65532:65532
+		return 65532, true
 	case "registry.k8s.io/e2e-test-images/agnhost":
 		return 1000, true
 	}

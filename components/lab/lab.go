@@ -36,7 +36,19 @@ const (
 	OutAppPortForward        = "appPortForward"        // a command
 	OutPrometheusPortForward = "prometheusPortForward" // a command; empty without monitoring
 	OutAppURL                = "appURL"                // empty where the Service has no address
+	OutExercises             = "exercises"             // the keys that add something to the course, those that are on
 )
+
+// The exercises, as OutExercises lists them: the keys that add something to the course.
+const (
+	PodMonitoring = settings.PodMonitoring
+	Rules         = settings.Rules
+)
+
+// Has tells whether a stack whose outputs these are has an exercise.
+func Has(outputs map[string]string, exercise string) bool {
+	return slices.Contains(strings.Split(outputs[OutExercises], ","), exercise)
+}
 
 // SecretOutputs never leave the state but into a kubeconfig.
 var SecretOutputs = []string{OutKubeconfig, OutStudentKubeconfig}
@@ -93,6 +105,9 @@ func studentFits(s *settings.Settings) []settings.Problem {
 	if s.Monitoring {
 		workloads = append(workloads, shared.Workload{Size: monitoring.PrometheusSize, Pods: 1})
 	}
+	if s.PodMonitoring {
+		workloads = append(workloads, shared.Workload{Size: monitoring.KubeStateMetricsSize, Pods: 1})
+	}
 	tooSmall := quota(s).TooSmallFor(workloads)
 	var found []settings.Problem
 	for _, q := range quotaKeys {
@@ -124,7 +139,7 @@ type place struct {
 	name       pulumi.StringInput // of the cluster
 	context    pulumi.StringInput // of the kubeconfig
 	kubeconfig pulumi.StringInput // secret
-	parts      monitoring.Parts
+	scope      monitoring.Scope
 	nodePort   int  // of the app's Service; 0 leaves the choice to the cluster
 	balancers  bool // the cluster gives load balancers
 	restricted bool // Pod Security warns about what is not
@@ -186,14 +201,14 @@ func buildPlatform(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 	if err != nil {
 		return err
 	}
-	platform, err := shared.NewPlatform(ctx, "platform", on, &shared.PlatformArgs{Quota: quota(s)})
+	platform, err := shared.NewPlatform(ctx, "platform", on, &shared.PlatformArgs{Quota: quota(s), PodMonitoring: s.PodMonitoring})
 	if err != nil {
 		return err
 	}
 	all := []pulumi.Resource{platform}
 	if s.Monitoring {
 		exporter, err := buildMonitoring(ctx, s, &place{
-			namespace: on.Namespace, options: on.Options(), parts: monitoring.NodeExporterOnly,
+			namespace: on.Namespace, options: on.Options(), scope: monitoring.Class,
 		})
 		if err != nil {
 			return err
@@ -215,7 +230,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		Enforce:     shared.Baseline,
 		Warn:        shared.Restricted,
 		Owned:       shared.StudentOwned(namespace),
-		Required:    shared.PlatformRequired,
+		Required:    shared.PlatformRequired(s.PodMonitoring),
 	})
 	if err != nil {
 		return err
@@ -240,7 +255,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		name:       on.Context,
 		context:    pulumi.String(on.Namespace), // the one context of the student's kubeconfig
 		kubeconfig: t.Kubeconfig,
-		parts:      monitoring.PrometheusOnly,
+		scope:      monitoring.Student,
 		balancers:  true,
 		restricted: true,
 	})
@@ -294,18 +309,29 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.R
 	ctx.Export(OutAppPortForward, forward(course.Service, course.AppForwardPort, course.ServicePort))
 	ctx.Export(OutPrometheusPortForward, prometheusForward)
 	ctx.Export(OutAppURL, appURL(s, app))
+	ctx.Export(OutExercises, pulumi.String(strings.Join(s.Exercises(), ",")))
 	return apps, nil
 }
 
 func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place) (*monitoring.Monitoring, error) {
-	return monitoring.New(ctx, "monitoring", &monitoring.Args{
+	args := &monitoring.Args{
 		Namespace:         at.namespace,
-		Parts:             at.parts,
+		Scope:             at.scope,
 		PrometheusImage:   s.Images.Prometheus,
 		NodeExporterImage: s.Images.NodeExporter,
 		ScrapeInterval:    s.ScrapeInterval,
 		RolloutTimeout:    s.RolloutTimeout,
-	}, at.options...)
+	}
+	if s.PodMonitoring {
+		args.Pods = &monitoring.PodArgs{
+			KubeStateMetricsImage: s.Images.KubeStateMetrics,
+			AuthProxyImage:        s.Images.AuthProxy,
+			LabelProxyImage:       s.Images.LabelProxy,
+			ClassNamespace:        shared.PlatformNamespace,
+		}
+		args.Rules = s.Rules
+	}
+	return monitoring.New(ctx, "monitoring", args, at.options...)
 }
 
 // appURL is where a browser on this machine reaches the application, or empty.

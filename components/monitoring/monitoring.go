@@ -20,25 +20,38 @@ import (
 // Type is the type token of the monitoring.
 const Type = "bootcamp:monitoring:Monitoring"
 
-// Parts are what a stack has of the monitoring.
-type Parts int
+// Scope is whose the monitoring is.
+type Scope int
 
 // On a shared cluster node-exporter is the class's, for only one can have port
-// 9100 of a node, and each student has a Prometheus for their own namespace.
+// 9100 of a node, and each student has a Prometheus for their own namespace. What
+// the kubelets tell of pods they tell of everybody's, so the class asks them, and
+// hands each student what is theirs.
 const (
-	Everything Parts = iota
-	NodeExporterOnly
-	PrometheusOnly
+	Own     Scope = iota // all of it, on a cluster of the stack's own
+	Class                // on a shared cluster, once
+	Student              // in a student's namespace of it
 )
 
 // Args describe the monitoring.
 type Args struct {
 	Namespace         string
-	Parts             Parts
+	Scope             Scope
 	PrometheusImage   string
 	NodeExporterImage string
 	ScrapeInterval    model.Duration // 1s to 5m
 	RolloutTimeout    time.Duration  // for each workload's pods to be ready
+	Pods              *PodArgs       // the exercise of chapter 4-4; nil is without
+	Rules             bool           // recording and alerting rules; with Pods alone
+}
+
+// PodArgs describe the monitoring of pods.
+type PodArgs struct {
+	KubeStateMetricsImage string
+	// ClassNamespace is where a student's pods' metrics come from; with Student alone.
+	ClassNamespace string
+	// Of the pod that hands them out; with Class alone.
+	AuthProxyImage, LabelProxyImage string
 }
 
 // Validate reports every argument that cannot be used.
@@ -47,7 +60,20 @@ func (a *Args) Validate() error {
 	if a.Namespace == "" {
 		errs = append(errs, errors.New("namespace is empty"))
 	}
-	for _, image := range []string{a.PrometheusImage, a.NodeExporterImage} {
+	images := []string{a.PrometheusImage, a.NodeExporterImage}
+	if a.Pods != nil {
+		images = append(images, a.Pods.KubeStateMetricsImage)
+		if a.Scope == Class {
+			images = append(images, a.Pods.AuthProxyImage, a.Pods.LabelProxyImage)
+		}
+		if a.Scope == Student && a.Pods.ClassNamespace == "" {
+			errs = append(errs, errors.New("the class's namespace is empty"))
+		}
+	}
+	if a.Rules && a.Pods == nil {
+		errs = append(errs, errors.New("rules without the monitoring of pods"))
+	}
+	for _, image := range images {
 		if err := editions.CheckImage(image); err != nil {
 			errs = append(errs, fmt.Errorf("image %q: %w", image, err))
 		}
@@ -78,21 +104,44 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err := ctx.RegisterComponentResource(Type, name, m, opts...); err != nil {
 		return nil, err
 	}
-	if args.Parts != PrometheusOnly {
+	if args.Scope != Student {
 		if err := newNodeExporter(ctx, args, pulumi.Parent(m)); err != nil {
 			return nil, err
 		}
 	}
-	if args.Parts != NodeExporterOnly {
-		account, err := rbac.New(ctx, course.Prometheus, &rbac.Args{
-			Namespace: args.Namespace, Name: course.Prometheus, Rules: prometheusRules(args), NamespaceOnly: args.Parts == PrometheusOnly,
-		}, pulumi.Parent(m))
+	if args.Pods != nil {
+		account, err := newAccount(ctx, args, course.KubeStateMetrics, StateRules(args.Scope), pulumi.Parent(m))
 		if err != nil {
 			return nil, err
 		}
-		if err := newPrometheus(ctx, args, account.Name, pulumi.Parent(m)); err != nil {
+		if err := newKubeStateMetrics(ctx, args, account, pulumi.Parent(m)); err != nil {
+			return nil, err
+		}
+	}
+	if args.Scope != Class || args.Pods != nil {
+		account, err := newAccount(ctx, args, course.Prometheus, prometheusRules(args), pulumi.Parent(m))
+		if err != nil {
+			return nil, err
+		}
+		if err := newPrometheus(ctx, args, account, pulumi.Parent(m)); err != nil {
 			return nil, err
 		}
 	}
 	return m, ctx.RegisterResourceOutputs(m, pulumi.Map{})
+}
+
+// newAccount registers the account of a workload, which has its name, and returns
+// that once it may do its work. The class's roles are cluster-wide objects of a shared
+// cluster, which the platform registers.
+func newAccount(ctx *pulumi.Context, args *Args, name string, rules []rbac.Rule, opts ...pulumi.ResourceOption) (pulumi.StringOutput, error) {
+	if args.Scope == Class {
+		return rbac.NewServiceAccount(ctx, name, args.Namespace, opts...)
+	}
+	account, err := rbac.New(ctx, name, &rbac.Args{
+		Namespace: args.Namespace, Name: name, Rules: rules, NamespaceOnly: args.Scope == Student,
+	}, opts...)
+	if err != nil {
+		return pulumi.StringOutput{}, err
+	}
+	return account.Name, nil
 }

@@ -60,11 +60,11 @@ func newNodeExporter(ctx *pulumi.Context, args *Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return err
 	}
-	return newService(ctx, args.Namespace, course.NodeExporter, course.NodeExporterPort, pulumi.String(course.HTTP), opts...)
+	return newService(ctx, args.Namespace, course.NodeExporter, course.HTTP, course.NodeExporterPort, pulumi.String(course.HTTP), opts...)
 }
 
 // newService registers the ClusterIP Service of one of the exporters.
-func newService(ctx *pulumi.Context, namespace, app string, port int, target pulumi.Input, opts ...pulumi.ResourceOption) error {
+func newService(ctx *pulumi.Context, namespace, app, portName string, port int, target pulumi.Input, opts ...pulumi.ResourceOption) error {
 	meta := kube.Meta(namespace, app, app)
 	meta.Annotations = pulumi.StringMap{kube.SkipAwait: pulumi.String("true")} // the workload has waited
 	_, err := corev1.NewService(ctx, app, &corev1.ServiceArgs{
@@ -72,7 +72,7 @@ func newService(ctx *pulumi.Context, namespace, app string, port int, target pul
 		Spec: &corev1.ServiceSpecArgs{
 			Type: pulumi.String("ClusterIP"),
 			Ports: corev1.ServicePortArray{&corev1.ServicePortArgs{
-				Name: pulumi.String(course.HTTP), Port: pulumi.Int(port), Protocol: pulumi.String("TCP"), TargetPort: target,
+				Name: pulumi.String(portName), Port: pulumi.Int(port), Protocol: pulumi.String("TCP"), TargetPort: target,
 			}},
 			Selector: kube.Selector(app),
 		},

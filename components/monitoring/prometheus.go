@@ -3,6 +3,7 @@ package monitoring
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	appsv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apps/v1"
@@ -19,7 +20,9 @@ import (
 const (
 	configDir  = "/prometheus"      // where the course has prometheus.yml
 	configFile = "prometheus.yml"   // its key in the ConfigMap
+	rulesFile  = "rules.yml"        // beside it
 	dataDir    = "/prometheus-data" // the course's, /prometheus/data, is under the mount
+	readyPath  = "/-/ready"
 )
 
 // What Prometheus may keep on the node's disk on a shared cluster. It deletes its
@@ -39,8 +42,12 @@ var PrometheusSize = kube.Size{CPU: "100m", Memory: "192Mi", CPULimit: "1", Memo
 // extensions/ingresses, which is networking.k8s.io/ingresses since Kubernetes
 // 1.22, and "metrics", which is nodes/metrics beside it.
 func prometheusRules(args *Args) []rbac.Rule {
-	if args.Parts == PrometheusOnly { // what is cluster-wide is bound by the class's own roles
-		return []rbac.Rule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: rbac.Read}}
+	if args.Scope == Student { // what is cluster-wide is bound by the class's own roles
+		rules := []rbac.Rule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: rbac.Read}}
+		if args.Pods != nil {
+			rules = append(rules, MetricsRule)
+		}
+		return rules
 	}
 	return []rbac.Rule{
 		{APIGroups: []string{""}, Resources: []string{"nodes", "services", "endpoints", "pods", "nodes/metrics"}, Verbs: rbac.Read},
@@ -49,50 +56,79 @@ func prometheusRules(args *Args) []rbac.Rule {
 	}
 }
 
+// files are those of the ConfigMap, and a hash of all of them.
+func files(args *Args) (files pulumi.StringMap, sum string, err error) {
+	files, hash := pulumi.StringMap{}, sha256.New()
+	add := func(name string, content []byte, failed error) {
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", name, failed))
+		}
+		files[name] = pulumi.String(content)
+		hash.Write(content)
+	}
+	config, failed := ScrapeConfig(args)
+	add(configFile, config, failed)
+	if args.Rules {
+		rules, failed := Rules(args.ScrapeInterval)
+		add(rulesFile, rules, failed)
+	}
+	if args.Scope == Class {
+		authorization, failed := authorizationFile()
+		add(authFile, authorization, failed)
+	}
+	return files, hex.EncodeToString(hash.Sum(nil)), err
+}
+
 // newPrometheus registers Prometheus (course, chapter 4-3).
 func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, opts ...pulumi.ResourceOption) error {
-	only, size := "", PrometheusSize
+	size := PrometheusSize
 	flags := []string{
 		"--config.file=" + configDir + "/" + configFile,
 		"--log.level=debug",
 		"--web.enable-lifecycle",
 		"--storage.tsdb.path=" + dataDir,
 	}
-	if args.Parts == PrometheusOnly {
-		only = args.Namespace
+	if args.Scope != Own {
 		size.Storage, size.StorageLimit = StorageRequest, StorageLimit
 		flags = append(flags, "--storage.tsdb.retention.size="+retentionSize)
 	}
-	config, err := ScrapeConfig(args.ScrapeInterval, only)
+	if args.Scope == Class {
+		flags = append(flags, fmt.Sprintf("--web.listen-address=%s:%d", loopback, course.PrometheusPort))
+	}
+	files, sum, err := files(args)
 	if err != nil {
-		return fmt.Errorf("prometheus.yml: %w", err)
+		return err
 	}
 	configMap, err := corev1.NewConfigMap(ctx, course.Prometheus, &corev1.ConfigMapArgs{
-		Metadata: kube.Meta(args.Namespace, course.Prometheus, course.Prometheus),
-		Data:     pulumi.StringMap{configFile: pulumi.String(config)},
+		Metadata: kube.Meta(args.Namespace, course.Prometheus, course.Prometheus), Data: files,
 	}, opts...)
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(config)
-	mount := func(volume, path string) *corev1.VolumeMountArgs {
-		return &corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
+	mount := func(volume, path string) corev1.VolumeMountArgs {
+		return corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
+	}
+	configMount := mount(course.Prometheus, configDir) // the whole directory: a subPath mount never sees a change
+	container := &corev1.ContainerArgs{
+		Name:            pulumi.String(course.Prometheus),
+		Image:           pulumi.String(args.PrometheusImage),
+		ImagePullPolicy: pulumi.String("IfNotPresent"),
+		Args:            pulumi.ToStringArray(flags),
+		Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
+			Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.PrometheusPort), Protocol: pulumi.String("TCP"),
+		}},
+		VolumeMounts:   corev1.VolumeMountArray{configMount, mount("data", dataDir)},
+		Resources:      size.Resources(),
+		ReadinessProbe: kube.HTTPReady(readyPath, course.HTTP),
+	}
+	containers, portName, port := corev1.ContainerArray{container}, course.HTTP, course.PrometheusPort
+	if args.Scope == Class {
+		container.Ports, container.ReadinessProbe = nil, ready()
+		containers, portName, port = append(containers, tenantProxies(args.Pods, configMount)...), tenantPortName, tenantPort
 	}
 	pod := &corev1.PodSpecArgs{
 		ServiceAccountName: account,
-		Containers: corev1.ContainerArray{&corev1.ContainerArgs{
-			Name:            pulumi.String(course.Prometheus),
-			Image:           pulumi.String(args.PrometheusImage),
-			ImagePullPolicy: pulumi.String("IfNotPresent"),
-			Args:            pulumi.ToStringArray(flags),
-			Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
-				Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.PrometheusPort), Protocol: pulumi.String("TCP"),
-			}},
-			// The whole directory: a subPath mount never sees a change.
-			VolumeMounts:   corev1.VolumeMountArray{mount(course.Prometheus, configDir), mount("data", dataDir)},
-			Resources:      size.Resources(),
-			ReadinessProbe: kube.HTTPReady("/-/ready", course.HTTP),
-		}},
+		Containers:         containers,
 		Volumes: corev1.VolumeArray{
 			&corev1.VolumeArgs{
 				Name:      pulumi.String(course.Prometheus),
@@ -101,7 +137,7 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 			&corev1.VolumeArgs{Name: pulumi.String("data"), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{}},
 		},
 	}
-	if user, known := editions.RunsAs(args.PrometheusImage); known && args.Parts == PrometheusOnly {
+	if user, known := editions.RunsAs(args.PrometheusImage); known && args.Scope == Student {
 		kube.Restrict(pod, user)
 	}
 	_, err = appsv1.NewDeployment(ctx, course.Prometheus, &appsv1.DeploymentArgs{
@@ -113,7 +149,7 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 				Metadata: &metav1.ObjectMetaArgs{
 					Labels: kube.Labels(course.Prometheus),
 					// Prometheus reads its file once, so a changed one needs a new pod.
-					Annotations: pulumi.StringMap{"checksum/config": pulumi.String(hex.EncodeToString(sum[:]))},
+					Annotations: pulumi.StringMap{"checksum/config": pulumi.String(sum)},
 				},
 				Spec: pod,
 			},
@@ -122,5 +158,5 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 	if err != nil {
 		return err
 	}
-	return newService(ctx, args.Namespace, course.Prometheus, course.PrometheusPort, pulumi.Int(course.PrometheusPort), opts...)
+	return newService(ctx, args.Namespace, course.Prometheus, portName, port, pulumi.Int(port), opts...)
 }

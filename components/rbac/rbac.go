@@ -194,9 +194,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	}
 	of, uid := args.Of, pulumi.String("").ToStringOutput()
 	if of == nil {
-		account, err := corev1.NewServiceAccount(ctx, name, &corev1.ServiceAccountArgs{
-			Metadata: kube.Meta(args.Namespace, args.Name, args.Name),
-		}, pulumi.Parent(a))
+		account, err := newServiceAccount(ctx, name, args.Namespace, args.Name, pulumi.Parent(a))
 		if err != nil {
 			return nil, err
 		}
@@ -258,6 +256,20 @@ func bindNamespace(ctx *pulumi.Context, name string, args *Args, subject *rbacv1
 
 func roleRef(kind string, name pulumi.StringInput) *rbacv1.RoleRefArgs {
 	return &rbacv1.RoleRefArgs{ApiGroup: pulumi.String(apiGroup), Kind: pulumi.String(kind), Name: name}
+}
+
+func newServiceAccount(ctx *pulumi.Context, name, namespace, account string, opts ...pulumi.ResourceOption) (*corev1.ServiceAccount, error) {
+	return corev1.NewServiceAccount(ctx, name, &corev1.ServiceAccountArgs{Metadata: kube.Meta(namespace, account, account)}, opts...)
+}
+
+// NewServiceAccount registers an account to which others bind their roles, and returns
+// its name.
+func NewServiceAccount(ctx *pulumi.Context, name, namespace string, opts ...pulumi.ResourceOption) (pulumi.StringOutput, error) {
+	account, err := newServiceAccount(ctx, name, namespace, name, opts...)
+	if err != nil {
+		return pulumi.StringOutput{}, err
+	}
+	return account.Metadata.Name().Elem(), nil
 }
 
 // NewClusterRole registers a ClusterRole that others bind to.

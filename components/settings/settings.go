@@ -57,6 +57,8 @@ type Settings struct {
 
 	Monitoring     bool
 	ScrapeInterval model.Duration
+	PodMonitoring  bool // kube-state-metrics and cAdvisor
+	Rules          bool // of Prometheus, recording and alerting
 
 	Edition editions.Name
 	Images  editions.Images // the edition's, with the overrides
@@ -66,6 +68,26 @@ type Settings struct {
 
 // Shared tells whether the lab is on a cluster that others use too.
 func (s *Settings) Shared() bool { return s.Mode != OwnCluster }
+
+// The keys that add something to the course.
+const (
+	PodMonitoring = "podMonitoring"
+	Rules         = "rules"
+)
+
+// Exercises are those of them that are on.
+func (s *Settings) Exercises() []string {
+	on := []string{}
+	for _, e := range []struct {
+		key string
+		on  bool
+	}{{PodMonitoring, s.PodMonitoring}, {Rules, s.Rules}} {
+		if e.on {
+			on = append(on, e.key)
+		}
+	}
+	return on
+}
 
 // Source is where values come from: *config.Config, or a map.
 type Source interface {
@@ -145,6 +167,10 @@ func Parse(in Input, checks ...Check) (*Settings, error) {
 			Echo:         cmp.Or(s.Images.Echo, images.Echo),
 			Prometheus:   cmp.Or(s.Images.Prometheus, images.Prometheus),
 			NodeExporter: cmp.Or(s.Images.NodeExporter, images.NodeExporter),
+
+			KubeStateMetrics: cmp.Or(s.Images.KubeStateMetrics, images.KubeStateMetrics),
+			AuthProxy:        cmp.Or(s.Images.AuthProxy, images.AuthProxy),
+			LabelProxy:       cmp.Or(s.Images.LabelProxy, images.LabelProxy),
 		}
 		for _, check := range checks {
 			for _, p := range check(s) {
@@ -185,8 +211,14 @@ type clash struct {
 
 func (s *Settings) clashes() []clash {
 	var found []clash
+	if s.PodMonitoring && !s.Monitoring {
+		found = append(found, clash{Problem{Key: PodMonitoring, Allowed: "it needs monitoring=true, which has the Prometheus that watches the pods"}, []string{"monitoring"}})
+	}
+	if s.Rules && !s.PodMonitoring {
+		found = append(found, clash{Problem{Key: Rules, Allowed: "it needs podMonitoring=true, since most rules are about pods"}, []string{PodMonitoring}})
+	}
 	if !s.Shared() {
-		return nil
+		return found
 	}
 	add := func(key, format string, a ...any) {
 		found = append(found, clash{Problem{Key: key, Allowed: fmt.Sprintf(format, a...)}, []string{"mode"}})

@@ -123,6 +123,9 @@ var images = values{
 	},
 }
 
+// needed are the keys that must be set beside another.
+var needed = map[string]source{"rules": {"podMonitoring": "true"}}
+
 // usual are the values to try of any key: those at its ends and just beyond, and
 // what nobody should get through, by the notation of its values.
 func usual(t testing.TB, k settings.Key) values {
@@ -174,7 +177,7 @@ func TestEachKey(t *testing.T) {
 	for _, k := range settings.Keys {
 		all, more := usual(t, k), special[k.Name]
 		for _, value := range slices.Concat(all.good, more.good) {
-			_, err := parse(source{k.Name: value})
+			_, err := parse(source{k.Name: value}.with(needed[k.Name]))
 			for _, p := range settings.Problems(err) { // of another key, which goes with this one
 				assert.NotEqual(t, k.Name, p.Key, "%q", value)
 			}
@@ -221,13 +224,13 @@ func other(k settings.Key) string {
 func TestOwnField(t *testing.T) {
 	t.Parallel()
 	fields := map[string]string{"Stack": "not a key's"}
-	base := student.with(source{"kubeContext": "a"})
-	before, err := parse(base)
-	require.NoError(t, err)
 	for _, k := range settings.Keys {
 		if k.Name == "hostPort" || k.Name == "nodePort" { // not on a shared cluster
 			continue
 		}
+		base := student.with(source{"kubeContext": "a"}).with(needed[k.Name])
+		before, err := parse(base)
+		require.NoError(t, err)
 		after, err := parse(base.with(source{k.Name: other(k)}))
 		require.NoError(t, err, k.Name)
 		for _, f := range changed("", reflect.ValueOf(*before), reflect.ValueOf(*after)) {
@@ -309,6 +312,37 @@ func TestImages(t *testing.T) {
 	require.NoError(t, err)
 	want.Echo, want.Prometheus = "example/echo:1", "example/prometheus:2"
 	assert.Equal(t, want, got.Images)
+}
+
+// TestNeeds: what stands on another exercise, and that one off.
+func TestNeeds(t *testing.T) {
+	t.Parallel()
+	pods, rules := kindAndKey{settings.Clash, "podMonitoring"}, kindAndKey{settings.Clash, "rules"}
+	for name, tt := range map[string]struct {
+		in   source
+		want []kindAndKey
+	}{
+		"pods":                       {source{"podMonitoring": "true"}, nil},
+		"pods without Prometheus":    {source{"podMonitoring": "true", "monitoring": "false"}, []kindAndKey{pods}},
+		"rules":                      {source{"podMonitoring": "true", "rules": "true"}, nil},
+		"rules without pods":         {source{"rules": "true"}, []kindAndKey{rules}},
+		"rules without Prometheus":   {source{"rules": "true", "podMonitoring": "true", "monitoring": "false"}, []kindAndKey{pods}},
+		"a student's":                {student.with(source{"rules": "true"}), []kindAndKey{rules}},
+		"beside a value that is bad": {source{"rules": "true", "podMonitoring": "yes"}, []kindAndKey{{settings.BadValue, "podMonitoring"}}},
+	} {
+		_, err := parse(tt.in)
+		if tt.want == nil {
+			require.NoError(t, err, name)
+			continue
+		}
+		assert.Equal(t, tt.want, about(problems(t, tt.in.input())), name)
+	}
+	both, err := parse(source{"podMonitoring": "true", "rules": "true"})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"podMonitoring", "rules"}, both.Exercises())
+	for _, e := range both.Exercises() {
+		assert.True(t, settings.Known(e), e)
+	}
 }
 
 // TestModes: values that are good by themselves, and not in a mode.

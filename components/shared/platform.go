@@ -3,10 +3,13 @@ package shared
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"k8sbootcamp/components/monitoring"
 	"k8sbootcamp/components/rbac"
+	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/sharedcluster"
 )
 
@@ -22,21 +25,46 @@ const (
 	roleMetrics = "bootcamp-platform-metrics" // the API server's own metrics, for Prometheus
 )
 
-// PlatformOwned are the class's objects outside its namespace, and
-// PlatformRequired those of them that a student's stack needs: all, for without
-// the policy and its binding a student is not kept from anything.
-var (
-	PlatformOwned = []sharedcluster.Object{
-		{Resource: "clusterroles", Name: roleNodes},
-		{Resource: "clusterroles", Name: roleMetrics},
-		{Resource: "validatingadmissionpolicies", Name: PolicyStudents},
-		{Resource: "validatingadmissionpolicybindings", Name: PolicyStudents},
-	}
-	PlatformRequired = PlatformOwned
+// The class's ClusterRoles for what watches everybody's pods, each with a binding of its
+// name.
+const (
+	rolePrometheus = "bootcamp-platform-prometheus"
+	roleState      = "bootcamp-platform-kube-state-metrics"
 )
 
+// platformAlways are the class's objects outside its namespace that there always are.
+var platformAlways = []sharedcluster.Object{
+	{Resource: "clusterroles", Name: roleNodes},
+	{Resource: "clusterroles", Name: roleMetrics},
+	{Resource: "validatingadmissionpolicies", Name: PolicyStudents},
+	{Resource: "validatingadmissionpolicybindings", Name: PolicyStudents},
+}
+
+// PlatformOwned are all of the class's objects outside its namespace, also those that
+// the stack has only with the monitoring of pods.
+var PlatformOwned = append(slices.Clone(platformAlways), []sharedcluster.Object{
+	{Resource: "clusterroles", Name: rolePrometheus},
+	{Resource: "clusterrolebindings", Name: rolePrometheus},
+	{Resource: "clusterroles", Name: roleState},
+	{Resource: "clusterrolebindings", Name: roleState},
+}...)
+
+// PlatformRequired are those that a student's stack needs: without the policy and its
+// binding a student is not kept from anything, and who watches pods has part of it from
+// the class.
+func PlatformRequired(podMonitoring bool) []sharedcluster.Object {
+	required := slices.Clone(platformAlways)
+	if podMonitoring {
+		required = append(required, sharedcluster.Object{Resource: "clusterroles", Name: rolePrometheus})
+	}
+	return required
+}
+
 // PlatformArgs describe the class's part of a shared cluster.
-type PlatformArgs struct{ Quota Quota }
+type PlatformArgs struct {
+	Quota         Quota
+	PodMonitoring bool // roles for what watches everybody's pods, in the class's namespace
+}
 
 // Platform is the class's part of a shared cluster.
 type Platform struct{ pulumi.ResourceState }
@@ -62,6 +90,23 @@ func NewPlatform(ctx *pulumi.Context, name string, on *Place, args *PlatformArgs
 	metrics := []rbac.Rule{{NonResourceURLs: []string{"/metrics"}, Verbs: []rbac.Verb{rbac.Get}}}
 	if err := rbac.NewClusterRole(ctx, roleMetrics, on.WideMeta(roleMetrics), metrics, wide...); err != nil {
 		return nil, err
+	}
+	if args.PodMonitoring {
+		for _, r := range []struct {
+			role, account string
+			rules         []rbac.Rule
+		}{
+			{rolePrometheus, course.Prometheus, monitoring.ClassRules},
+			{roleState, course.KubeStateMetrics, monitoring.StateRules(monitoring.Class)},
+		} {
+			if err := rbac.NewClusterRole(ctx, r.role, on.WideMeta(r.role), r.rules, wide...); err != nil {
+				return nil, err
+			}
+			who := []rbac.Subject{{Namespace: pulumi.String(on.Namespace), Name: pulumi.String(r.account)}}
+			if err := rbac.BindClusterRole(ctx, r.role, on.WideMeta(r.role), r.role, who, wide...); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := newPolicy(ctx, on, p); err != nil {
 		return nil, err

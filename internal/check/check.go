@@ -57,7 +57,10 @@ type Options struct {
 	Context    string // of the kubeconfig; empty is its current one
 	Namespace  string // empty is "default"
 	Monitoring bool   // chapter 4 is there
-	Disrupt    bool   // delete a pod and see it come back (chapter 3-4)
+
+	PodMonitoring bool // the exercise of chapter 4-4 is there
+	Shared        bool // the cluster is a class's, and has cAdvisor's metrics from it
+	Disrupt       bool // delete a pod and see it come back (chapter 3-4)
 
 	// Patience is how long a new pod, and Prometheus's first scrapes, may take; 0 is
 	// a minute and a half.
@@ -383,6 +386,12 @@ func (c *checker) targets(ctx context.Context) (string, error) {
 		return "", err
 	}
 	want := map[string]int{course.JobAPIServer: 1, course.JobNodeExporter: len(nodes.Items), course.JobPrometheus: 1}
+	if c.PodMonitoring {
+		want[course.JobKubeStateMetrics], want[course.JobCAdvisor] = 1, len(nodes.Items)
+		if c.Shared {
+			want[course.JobCAdvisor] = 1
+		}
+	}
 	err = c.settle(ctx, func(ctx context.Context) error {
 		raw, err := c.client.CoreV1().Services(c.Namespace).
 			ProxyGet("", prometheusProxy, "", "/api/v1/targets", map[string]string{"state": "active"}).DoRaw(ctx)

@@ -24,11 +24,19 @@ const (
 	HTTP             = "http"          // the named port of both
 )
 
-// The scrape jobs of prometheus.yml (chapter 4-3).
+// The scrape jobs of prometheus.yml (chapter 4-3), and those of the exercise.
 const (
-	JobPrometheus   = "prometheus"
-	JobAPIServer    = "apiserver"
-	JobNodeExporter = "node-exporter"
+	JobPrometheus       = "prometheus"
+	JobAPIServer        = "apiserver"
+	JobNodeExporter     = "node-exporter"
+	JobKubeStateMetrics = "kube-state-metrics"
+	JobCAdvisor         = "cadvisor"
+)
+
+// The monitoring of pods (the exercise of chapter 4-4).
+const (
+	KubeStateMetrics     = "kube-state-metrics" // Deployment, Service, ServiceAccount and role
+	KubeStateMetricsPort = 8080
 )
 
 // Local ports of the port-forward commands; Prometheus's is the text's.

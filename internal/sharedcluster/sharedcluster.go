@@ -205,7 +205,7 @@ func (e *TakenError) Error() string {
 type MissingError struct{ Object Object }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%s is missing; the class's own stack makes it: `pulumi up` a stack with mode=shared-platform on this cluster first", e.Object)
+	return fmt.Sprintf("%s is missing; the class's own stack makes it: `pulumi up` a stack with mode=shared-platform on this cluster first (and, if this stack has it, with podMonitoring=true)", e.Object)
 }
 
 // Claim proves that a stack may make its objects here: none of them is another's, and

@@ -2,9 +2,11 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/components/editions"
+	labs "k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/check"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
@@ -51,6 +54,12 @@ func wholeCourse(t *testing.T, config map[string]string, reshape bool) {
 	accepts(t, s, true, true)
 	first := nodes(s)
 
+	s.Set("podMonitoring", "true")
+	out, err = s.Up()
+	require.NoError(t, err, out)
+	accepts(t, s, true, false)
+	watchesPods(t, s)
+
 	out, err = s.Up()
 	require.NoError(t, err, out)
 	assert.NotRegexp(t, `[0-9]+ (created|updated|replaced|deleted)`, out, "an up with nothing to do did something")
@@ -81,16 +90,47 @@ func wholeCourse(t *testing.T, config map[string]string, reshape bool) {
 		reshaped(t, s, first)
 	}
 
+	s.Set("podMonitoring", "false")
 	s.Set("monitoring", "false")
 	out, err = s.Up()
 	require.NoError(t, err, out)
 	accepts(t, s, false, false)
 	assert.Empty(t, strings.TrimSpace(kubectl(t, s, "get", "deployment,daemonset,configmap,serviceaccount,clusterrole,clusterrolebinding",
-		"--all-namespaces", "--selector", "app in (prometheus,node-exporter)", "-o", "name")))
+		"--all-namespaces", "--selector", "app in (prometheus,node-exporter,kube-state-metrics)", "-o", "name")))
 
 	out, err = s.Destroy()
 	require.NoError(t, err, out)
 	assert.Empty(t, s.Containers(), "containers are left")
+}
+
+// watchesPods asks Prometheus what the exercise of chapter 4-4 is about: how many pods the
+// app has and is meant to have, and what each of them takes.
+func watchesPods(t *testing.T, s *livelab.Stack) {
+	t.Helper()
+	for query, want := range map[string]string{
+		`kube_deployment_spec_replicas{deployment="bootcamp"}`:                                                           "2",
+		`kube_deployment_status_replicas_available{deployment="bootcamp"}`:                                               "2",
+		`count(container_memory_working_set_bytes{namespace="default",pod=~"bootcamp-.+",container="bootcamp-app"} > 0)`: "2",
+		`count(count by (node) (kube_node_info))`:                                                                        "4",
+	} {
+		assert.EventuallyWithT(t, func(t *assert.CollectT) {
+			assert.Equal(t, []string{want}, prometheusSays(t, s, query))
+		}, time.Minute, time.Second, query)
+	}
+}
+
+// prometheusSays are the values that Prometheus answers a query with.
+func prometheusSays(t require.TestingT, s *livelab.Stack, query string) (values []string) {
+	raw, err := s.Kubectl("get", "--raw", "/api/v1/namespaces/default/services/prometheus:http/proxy/api/v1/query?query="+url.QueryEscape(query))
+	require.NoError(t, err, raw)
+	var answer struct {
+		Data struct{ Result []struct{ Value [2]any } }
+	}
+	require.NoError(t, json.Unmarshal([]byte(raw), &answer), raw)
+	for _, r := range answer.Data.Result {
+		values = append(values, fmt.Sprint(r.Value[1]))
+	}
+	return values
 }
 
 // reshaped gives a lab another shape: a new cluster, with everything in it.
@@ -136,7 +176,9 @@ func accepts(t *testing.T, s *livelab.Stack, monitoring, disrupt bool) {
 		Kubeconfig: []byte(s.Output("kubeconfig")),
 		Context:    s.Output("context"),
 		Monitoring: monitoring,
-		Disrupt:    disrupt,
+
+		PodMonitoring: labs.Has(map[string]string{labs.OutExercises: s.Output(labs.OutExercises)}, labs.PodMonitoring),
+		Disrupt:       disrupt,
 	}) {
 		assert.True(t, r.OK, "%s: %s", r.Question, r.Detail)
 		t.Logf("%s: %s (%s)", r.Question, r.Detail, r.Took.Round(time.Millisecond))

@@ -41,14 +41,18 @@ func checkLab(ctx context.Context, st *stack.Stack, disrupt bool, line *progress
 	if err != nil {
 		return err
 	}
+	_, onShared := st.Access()
 	results := check.Run(ctx, check.Options{
 		Kubeconfig: kubeconfig,
 		Context:    outputs[lab.OutContext],
 		Namespace:  outputs[lab.OutNamespace],
 		Monitoring: outputs[lab.OutPrometheusPortForward] != "",
 		Disrupt:    disrupt,
+
+		PodMonitoring: lab.Has(outputs, lab.PodMonitoring),
+		Shared:        onShared,
 	})
-	if _, onShared := st.Access(); onShared && ctx.Err() == nil {
+	if onShared && ctx.Err() == nil {
 		line.Phase("trying the network")
 		results = append(results, st.AskNetwork(ctx, outputs[lab.OutNamespace]))
 	}

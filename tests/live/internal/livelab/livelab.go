@@ -226,16 +226,23 @@ func Keys() map[string]string {
 // own (LAB_NODE_IMAGE) have no digests that a registry would know, so there they are
 // named by their tags; else they are the edition's own, which takes no key.
 func Images(edition string) map[string]string {
-	if os.Getenv("LAB_NODE_IMAGE") == "" || edition != string(editions.Current) {
+	if os.Getenv("LAB_NODE_IMAGE") == "" {
 		return nil
 	}
-	images, err := editions.Of(editions.Current)
+	images, err := editions.Of(editions.Name(edition))
 	if err != nil {
 		panic(err)
 	}
-	keys := map[string]string{"echoImage": images.Echo, "prometheusImage": images.Prometheus, "nodeExporterImage": images.NodeExporter}
+	keys := map[string]string{
+		"echoImage": images.Echo, "prometheusImage": images.Prometheus, "nodeExporterImage": images.NodeExporter,
+		"kubeStateMetricsImage": images.KubeStateMetrics,
+	}
 	for key, image := range keys {
-		keys[key], _, _ = strings.Cut(image, "@")
+		tag, _, pinned := strings.Cut(image, "@")
+		keys[key] = tag
+		if !pinned {
+			delete(keys, key)
+		}
 	}
 	return keys
 }
