@@ -182,6 +182,7 @@ require (
 tool (
 	k8sbootcamp/cmd/class/classtool
 	k8sbootcamp/cmd/kindcluster
+	k8sbootcamp/cmd/secret
 	k8sbootcamp/cmd/sharedcluster
 	sigs.k8s.io/kind
 )

@@ -48,6 +48,7 @@ var commandVerbs = map[string][]any{
 	"[go tool sharedcluster] claim":      {"claim", "release"},
 	"[go tool sharedcluster] kubeconfig": {nil, nil},
 	"[go tool sharedcluster] <nil>":      {nil, "leave"},
+	"[go tool secret] password":          {nil, nil},
 }
 
 // ignored are the changes that a resource may be blind to, by its name: what earlier
@@ -444,7 +445,7 @@ var invariants = []invariant{{
 			return fmt.Errorf("deleteBeforeReplace is not set: two clusters cannot have one name")
 		case res.CreateLimit == "" || res.UpdateLimit == "" || res.DeleteLimit == "":
 			return fmt.Errorf("custom timeouts: %q, %q, %q", res.CreateLimit, res.UpdateLimit, res.DeleteLimit)
-		case c["triggers"] == nil && interpreter != "[go tool sharedcluster]":
+		case c["triggers"] == nil && interpreter == "[go tool kindcluster]":
 			return fmt.Errorf("it has no triggers")
 		case c["triggers"] != nil && interpreter == "[go tool sharedcluster]" && c["create"] != "kubeconfig":
 			return fmt.Errorf("it has triggers: its delete would be run while the stack lives")

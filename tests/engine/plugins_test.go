@@ -16,6 +16,7 @@ import (
 
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/password"
 	"k8sbootcamp/internal/sharedcluster"
 )
 
@@ -116,11 +117,11 @@ func diff(olds, news resource.PropertyMap, replaces func(d *resource.ObjectDiff)
 	return plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: d.ChangedKeys(), ReplaceKeys: replaces(d)}
 }
 
-// commandProvider runs `go tool kindcluster VERB` and `go tool sharedcluster VERB` on
-// the world, and nothing else; no verb is nothing to run.
+// commandProvider runs `go tool kindcluster VERB`, `go tool sharedcluster VERB` and `go
+// tool secret VERB` on the world, and nothing else; no verb is nothing to run.
 func commandProvider(w *world) plugin.Provider {
 	tools := map[string]func(context.Context, *world, string, map[string]string, string) (string, error){
-		kindcluster.Tool: kindclusterTool, sharedcluster.Tool: sharedclusterTool,
+		kindcluster.Tool: kindclusterTool, sharedcluster.Tool: sharedclusterTool, password.Tool: secretTool,
 	}
 	run := func(ctx context.Context, verb string, in, previous resource.PropertyMap) (string, error) {
 		line, _ := reveal(in["interpreter"]).Mappable().([]any)
@@ -193,6 +194,14 @@ func commandProvider(w *world) plugin.Provider {
 		return plugin.DeleteResponse{Status: resource.StatusOK}, nil
 	}
 	return p
+}
+
+// secretTool is cmd/secret.
+func secretTool(_ context.Context, _ *world, verb string, _ map[string]string, _ string) (string, error) {
+	if verb != password.Verb {
+		return "", fmt.Errorf("secret has no command %q", verb)
+	}
+	return password.New(), nil
 }
 
 // kindclusterTool is cmd/kindcluster on the world's Docker.

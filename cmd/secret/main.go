@@ -1,0 +1,32 @@
+// secret makes what a stack must keep to itself, for Pulumi's commands, which keep it in
+// the state as a secret. No shell is between Pulumi and it.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"k8sbootcamp/internal/password"
+)
+
+const usage = `usage: go tool secret password
+  password  print a new password: 26 letters and digits, of 130 random bits`
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) != 1:
+		return errors.New(usage)
+	case args[0] == password.Verb:
+		fmt.Print(password.New())
+		return nil
+	}
+	return fmt.Errorf("unknown command %q\n%s", args[0], usage)
+}
