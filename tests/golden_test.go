@@ -61,8 +61,8 @@ func TestGolden(t *testing.T) {
 	assert.ElementsMatch(t, kept, files, "a file of no configuration must be removed")
 }
 
-// TestPrometheusFiles keeps what Prometheus is handed where tests/prometheus holds it
-// against Prometheus's own code.
+// TestPrometheusFiles keeps what Prometheus and Grafana are handed where tests/prometheus
+// holds it against Prometheus's own code.
 func TestPrometheusFiles(t *testing.T) {
 	t.Parallel()
 	const folder = "testdata/prometheus"
@@ -71,8 +71,16 @@ func TestPrometheusFiles(t *testing.T) {
 		"course": {}, "own": {Config: switches}, "student": everything("shared-student"), "class": everything("shared-platform"),
 		"own-1s": interval("1s"), "own-5m": interval("5m"),
 	} {
-		data, _ := at(run.Good(t).One(t, configMapType, "prometheus").Object(), "data").(map[string]any)
-		for file, content := range data {
+		files := map[string]any{}
+		for _, config := range run.Good(t).Of(configMapType, "") {
+			if config.Name == "prometheus" || config.Name == "grafana" {
+				maps.Copy(files, at(config.Object(), "data").(map[string]any))
+			}
+		}
+		for file, content := range files {
+			if strings.HasPrefix(name, "own-") && strings.HasSuffix(file, ".yaml") {
+				continue // of Grafana's, the same at each interval
+			}
 			path, now := filepath.Join(folder, name+"-"+file), []byte(content.(string))
 			kept = append(kept, path)
 			if *update {

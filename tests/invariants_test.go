@@ -20,6 +20,7 @@ import (
 
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/kube"
+	"k8sbootcamp/components/lab"
 	"k8sbootcamp/components/shared"
 	"k8sbootcamp/internal/sharedcluster"
 )
@@ -285,10 +286,14 @@ var invariants = []invariant{{
 				}
 			}
 		case at(res.Object(), "spec", "template") != nil:
-			pods := []any{at(res.Object(), "spec", "template", "spec")}
-			for i := range at(pods[0], "containers").([]any) {
-				if port := at(pods[0], "containers", i, "readinessProbe", "httpGet", "port"); port != nil && !hasPort(pods, port) {
-					return fmt.Errorf("no container has the probe's port %v", port)
+			pod := at(res.Object(), "spec", "template", "spec")
+			for _, c := range at(pod, "containers").([]any) {
+				port, among := at(c, "readinessProbe", "httpGet", "port"), pod
+				if _, named := port.(string); named { // a name is of the container's own
+					among = map[string]any{"containers": []any{c}}
+				}
+				if port != nil && !hasPort([]any{among}, port) {
+					return fmt.Errorf("container %v has not the probe's port %v", at(c, "name"), port)
 				}
 			}
 		}
@@ -297,6 +302,10 @@ var invariants = []invariant{{
 	breaks: []func(*Recording){
 		put(serviceType, "web", "spec", "ports", 0, "targetPort"),
 		put(deploymentType, "web", "spec", "template", "spec", "containers", 0, "readinessProbe", "httpGet", "port"),
+		put(deploymentType, 1234, "spec", "template", "spec", "containers", 0, "readinessProbe", "httpGet", "port"),
+		put(deploymentType, []any{map[string]any{"name": "other", "ports": []any{map[string]any{"name": "http", "containerPort": 8080}}},
+			map[string]any{"name": "app", "readinessProbe": map[string]any{"httpGet": map[string]any{"port": "http"}}}},
+			"spec", "template", "spec", "containers"),
 	},
 }, {
 	name: "namespaced objects name their namespace, the others none, and all have the course's name",
@@ -401,10 +410,10 @@ var invariants = []invariant{{
 		put(providerType, "other", "context"),
 	},
 }, {
-	name: "the kubeconfig is nowhere in clear",
+	name: "the kubeconfig, and a password, are nowhere in clear",
 	check: func(_ *Recording, res *Registration) error {
 		if leaks(resource.NewProperty(res.Inputs)) {
-			return fmt.Errorf("its inputs hold the kubeconfig, not as a secret")
+			return fmt.Errorf("its inputs hold the kubeconfig or a password, not as a secret")
 		}
 		if create := res.Object()["create"]; res.Type == commandType && create != nil && create != "claim" {
 			if !slices.Contains(res.SecretOutputs, "stdout") {
@@ -419,6 +428,7 @@ var invariants = []invariant{{
 	breaks: []func(*Recording){
 		put(providerType, TestKubeconfig, "kubeconfig"),
 		put(configMapType, "x: "+TestKubeconfig, "data", "kubeconfig"),
+		put(configMapType, TestPassword, "data", "password"),
 		func(r *Recording) { r.Of(commandType, "cluster")[0].SecretOutputs = nil },
 		spoil(commandType, "addPreviousOutputInEnv"),
 	},
@@ -520,9 +530,10 @@ func TestKubeconfigOutputIsSecret(t *testing.T) {
 	t.Parallel()
 	for name, recording := range allConfigurations(t) {
 		for output, o := range recording.Outputs {
-			holds := strings.Contains(fmt.Sprint(o.Value), TestKubeconfig)
-			secret := output == "kubeconfig" || output == "studentKubeconfig"
-			assert.Equal(t, secret, holds, "%s: %s", name, output)
+			said := fmt.Sprint(o.Value)
+			holds := strings.Contains(said, TestKubeconfig) || strings.Contains(said, TestPassword)
+			secret := slices.Contains(lab.SecretOutputs, output)
+			assert.Equal(t, secret && said != "", holds, "%s: %s", name, output)
 			assert.Equal(t, secret, o.Secret, "%s: %s is a secret", name, output)
 		}
 		for _, w := range recording.Warnings {
@@ -724,7 +735,7 @@ func orNil(problem string) error {
 func leaks(v resource.PropertyValue) bool {
 	switch {
 	case v.IsString():
-		return strings.Contains(v.StringValue(), TestKubeconfig)
+		return strings.Contains(v.StringValue(), TestKubeconfig) || strings.Contains(v.StringValue(), TestPassword)
 	case v.IsArray():
 		return slices.ContainsFunc(v.ArrayValue(), leaks)
 	case v.IsObject():

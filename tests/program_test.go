@@ -110,7 +110,11 @@ func TestOutputs(t *testing.T) {
 	}{
 		{"default", Run{}, nil},
 		{"preview", Run{Preview: true}, nil},
-		{"all exercises", Run{Config: switches}, map[string]any{"exercises": "podMonitoring,rules"}},
+		{"all exercises", Run{Config: switches}, map[string]any{
+			"exercises":          "podMonitoring,rules,dashboards",
+			"grafanaPortForward": "kubectl --context kind-bootcamp-dev --namespace default port-forward service/grafana 3000:3000",
+			"grafanaPassword":    TestPassword,
+		}},
 		{"no monitoring", Run{Config: map[string]string{"monitoring": "false"}}, map[string]any{"prometheusPortForward": ""}},
 		{"a host port alone", Run{Config: map[string]string{"hostPort": "8088"}}, nil},
 		{"NodePort alone", Run{Config: map[string]string{"serviceType": "NodePort"}}, nil},
@@ -145,7 +149,7 @@ func TestOutputs(t *testing.T) {
 			want := map[string]any{
 				"clusterName": "bootcamp-dev", "context": "kind-bootcamp-dev", "namespace": "default", "kubeconfig": TestKubeconfig,
 				"appProxyPath":   "/api/v1/namespaces/default/services/bootcamp-svc/proxy/",
-				"appPortForward": app, "prometheusPortForward": prometheus, "appURL": "", "exercises": "",
+				"appPortForward": app, "prometheusPortForward": prometheus, "appURL": "",
 			}
 			for k, v := range tt.want {
 				want[k] = v
@@ -397,7 +401,6 @@ func TestSharedOutputs(t *testing.T) {
 		"clusterName": "class", "context": "bootcamp-alice", "namespace": "bootcamp-alice",
 		"kubeconfig": TestKubeconfig, "studentKubeconfig": TestKubeconfig,
 		"appProxyPath":          "/api/v1/namespaces/bootcamp-alice/services/bootcamp-svc/proxy/",
-		"exercises":             "",
 		"appPortForward":        "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/bootcamp-svc 8081:80",
 		"prometheusPortForward": "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/prometheus 8080:9090",
 		"appURL":                "",

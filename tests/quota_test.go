@@ -136,9 +136,9 @@ func TestQuotaIsTheObjects(t *testing.T) {
 		}
 		if mode == "shared-student" {
 			maps.Copy(want, map[string]any{
-				"count/pods": "100", "count/configmaps": "7", "count/serviceaccounts": "9", "count/services": "10",
-				"count/deployments.apps": "9", "count/daemonsets.apps": "5",
-				"count/replicasets.apps": "108", "count/controllerrevisions.apps": "60",
+				"count/pods": "100", "count/configmaps": "8", "count/serviceaccounts": "9", "count/services": "11",
+				"count/deployments.apps": "10", "count/daemonsets.apps": "5",
+				"count/replicasets.apps": "120", "count/controllerrevisions.apps": "60",
 			})
 		}
 		hard := at(recording.One(t, quotaType, recording.namespace()).Object(), "spec", "hard")

@@ -29,6 +29,7 @@ const Project = "bootcamp"
 const (
 	TestClaim      = "00112233445566778899aabbccddeeff"
 	TestKubeconfig = "kubeconfig-of-the-test-with-a-private-key"
+	TestPassword   = "password-of-the-test"
 )
 
 // TestCluster is the shared cluster of these tests.
@@ -212,6 +213,8 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 	if r.Type == "command:local:Command" {
 		printed := TestKubeconfig
 		switch plain(r.Inputs["create"]) {
+		case "password":
+			printed = TestPassword
 		case "claim":
 			printed = TestClaim
 			if plain(r.Inputs["interpreter"]).([]any)[2] == sharedcluster.Tool {

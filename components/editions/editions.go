@@ -39,6 +39,7 @@ type Images struct {
 	KubeStateMetrics string
 	AuthProxy        string // kube-rbac-proxy; with LabelProxy it gives a student the metrics of their own pods alone
 	LabelProxy       string // prom-label-proxy
+	Grafana          string
 }
 
 // What the text leaves as an exercise it names no images for, so these are the same in
@@ -48,6 +49,7 @@ const (
 	kubeStateMetrics = "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.19.1@sha256:85108987d044b18a098126732f98602df408888c0f7d456241f5abefb9744bc1"
 	authProxy        = "quay.io/brancz/kube-rbac-proxy:v0.19.1"
 	labelProxy       = "quay.io/prometheuscommunity/prom-label-proxy:v0.13.0"
+	grafana          = "grafana/grafana:13.2.3@sha256:b28bae15e219c998fb0e0424ed724930cc61b1f61fb404d47c862f9a23f9e572"
 )
 
 // Of returns the images of an edition.
@@ -60,7 +62,7 @@ func Of(n Name) (Images, error) {
 			Prometheus:   "prom/prometheus:v2.33.3",
 			NodeExporter: "prom/node-exporter:v1.3.1",
 
-			KubeStateMetrics: kubeStateMetrics, AuthProxy: authProxy, LabelProxy: labelProxy,
+			KubeStateMetrics: kubeStateMetrics, AuthProxy: authProxy, LabelProxy: labelProxy, Grafana: grafana,
 		}, nil
 	case Current:
 		return Images{
@@ -69,7 +71,7 @@ func Of(n Name) (Images, error) {
 			Prometheus:   "prom/prometheus:v3.13.2@sha256:508729e0e2d18e11fd742a5a5ca70e557b940a93948c3c95fd0123a6fd538b69",
 			NodeExporter: "prom/node-exporter:v1.12.1@sha256:1b4e4438faca4dd7e001dd445d161a4a2091b0fededa84093b3a8dfeae1f1be0",
 
-			KubeStateMetrics: kubeStateMetrics, AuthProxy: authProxy, LabelProxy: labelProxy,
+			KubeStateMetrics: kubeStateMetrics, AuthProxy: authProxy, LabelProxy: labelProxy, Grafana: grafana,
 		}, nil
 	}
 	return Images{}, fmt.Errorf("unknown edition %q", n)

@@ -80,6 +80,8 @@ func RunsAs(image string) (user int, known bool) {
 		return 65534, true
 	case "registry.k8s.io/kube-state-metrics/kube-state-metrics", "quay.io/prometheuscommunity/prom-label-proxy": // USER nobody
 		return 65534, true
+	case "docker.io/grafana/grafana": // USER 472
+		return 472, true
 	case "quay.io/brancz/kube-rbac-proxy": // USER 65532:65532
 		return 65532, true
 	case "registry.k8s.io/e2e-test-images/agnhost":

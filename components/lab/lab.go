@@ -6,6 +6,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/url"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"k8sbootcamp/components/dashboards"
 	"k8sbootcamp/components/echo"
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/monitoring"
@@ -35,14 +37,17 @@ const (
 	OutAppProxyPath          = "appProxyPath"          // behind `kubectl proxy`
 	OutAppPortForward        = "appPortForward"        // a command
 	OutPrometheusPortForward = "prometheusPortForward" // a command; empty without monitoring
+	OutGrafanaPortForward    = "grafanaPortForward"    // a command; with dashboards alone
+	OutGrafanaPassword       = "grafanaPassword"       // secret; of Grafana's user admin, with dashboards alone
 	OutAppURL                = "appURL"                // empty where the Service has no address
-	OutExercises             = "exercises"             // the keys that add something to the course, those that are on
+	OutExercises             = "exercises"             // the keys that add something to the course, those that are on; none is no output
 )
 
 // The exercises, as OutExercises lists them: the keys that add something to the course.
 const (
 	PodMonitoring = settings.PodMonitoring
 	Rules         = settings.Rules
+	Dashboards    = settings.Dashboards
 )
 
 // Has tells whether a stack whose outputs these are has an exercise.
@@ -51,7 +56,7 @@ func Has(outputs map[string]string, exercise string) bool {
 }
 
 // SecretOutputs never leave the state but into a kubeconfig.
-var SecretOutputs = []string{OutKubeconfig, OutStudentKubeconfig}
+var SecretOutputs = []string{OutKubeconfig, OutStudentKubeconfig, OutGrafanaPassword}
 
 // Ask is what the program asks of the world before it registers anything.
 type Ask struct {
@@ -107,6 +112,9 @@ func studentFits(s *settings.Settings) []settings.Problem {
 	}
 	if s.PodMonitoring {
 		workloads = append(workloads, shared.Workload{Size: monitoring.KubeStateMetricsSize, Pods: 1})
+	}
+	if s.Dashboards {
+		workloads = append(workloads, shared.Workload{Size: dashboards.Size, Pods: 1})
 	}
 	tooSmall := quota(s).TooSmallFor(workloads)
 	var found []settings.Problem
@@ -206,17 +214,26 @@ func buildPlatform(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		return err
 	}
 	all := []pulumi.Resource{platform}
+	at := &place{namespace: on.Namespace, options: on.Options(), context: on.Context, scope: monitoring.Class}
+	shown, err := buildDashboards(ctx, s, at)
+	if err != nil {
+		return err
+	}
 	if s.Monitoring {
-		exporter, err := buildMonitoring(ctx, s, &place{
-			namespace: on.Namespace, options: on.Options(), scope: monitoring.Class,
-		})
+		var beside *monitoring.Beside
+		if shown != nil {
+			all = append(all, shown)
+			beside = &monitoring.Beside{Container: shown.Container, Volumes: shown.Volumes, Checksum: shown.Checksum}
+		}
+		watching, err := buildMonitoring(ctx, s, at, beside)
 		if err != nil {
 			return err
 		}
-		all = append(all, exporter)
+		all = append(all, watching)
 	}
 	ctx.Export(OutContext, on.Context)
 	ctx.Export(OutNamespace, pulumi.String(on.Namespace))
+	exportExercises(ctx, s)
 	return on.NewLeave(ctx, all...)
 }
 
@@ -287,33 +304,93 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.R
 	}
 	apps := []pulumi.Resource{app}
 	if s.Monitoring {
-		watching, err := buildMonitoring(ctx, s, at)
+		watching, err := buildMonitoring(ctx, s, at, nil)
 		if err != nil {
 			return nil, err
 		}
 		apps = append(apps, watching)
 	}
-
-	forward := func(service string, local, remote int) pulumi.StringOutput {
-		return pulumi.Sprintf("kubectl --context %s --namespace %s port-forward service/%s %d:%d", at.context, at.namespace, service, local, remote)
+	shown, err := buildDashboards(ctx, s, at)
+	if err != nil {
+		return nil, err
 	}
+	if shown != nil {
+		apps = append(apps, shown)
+	}
+
 	prometheusForward := pulumi.String("").ToStringOutput()
 	if s.Monitoring {
-		prometheusForward = forward(course.Prometheus, course.PrometheusForwardPort, course.PrometheusPort)
+		prometheusForward = at.forward(course.Prometheus, course.PrometheusForwardPort, course.PrometheusPort)
 	}
 	ctx.Export(OutClusterName, at.name)
 	ctx.Export(OutContext, at.context)
 	ctx.Export(OutNamespace, pulumi.String(at.namespace))
 	ctx.Export(OutKubeconfig, pulumi.ToSecret(at.kubeconfig))
 	ctx.Export(OutAppProxyPath, app.ProxyPath)
-	ctx.Export(OutAppPortForward, forward(course.Service, course.AppForwardPort, course.ServicePort))
+	ctx.Export(OutAppPortForward, at.forward(course.Service, course.AppForwardPort, course.ServicePort))
 	ctx.Export(OutPrometheusPortForward, prometheusForward)
 	ctx.Export(OutAppURL, appURL(s, app))
-	ctx.Export(OutExercises, pulumi.String(strings.Join(s.Exercises(), ",")))
+	exportExercises(ctx, s)
 	return apps, nil
 }
 
-func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place) (*monitoring.Monitoring, error) {
+func exportExercises(ctx *pulumi.Context, s *settings.Settings) {
+	if on := s.Exercises(); len(on) > 0 {
+		ctx.Export(OutExercises, pulumi.String(strings.Join(on, ",")))
+	}
+}
+
+// forward is the command that leads from this machine to a Service.
+func (at *place) forward(service string, local, remote int) pulumi.StringOutput {
+	return pulumi.Sprintf("kubectl --context %s --namespace %s port-forward service/%s %d:%d", at.context, at.namespace, service, local, remote)
+}
+
+// buildDashboards registers Grafana, where there is to be one, and exports how to see it.
+func buildDashboards(ctx *pulumi.Context, s *settings.Settings, at *place) (*dashboards.Dashboards, error) {
+	if !s.Dashboards {
+		return nil, nil
+	}
+	args := &dashboards.Args{
+		Namespace:      at.namespace,
+		Image:          s.Images.Grafana,
+		Prometheus:     httpURL(course.Prometheus+"."+at.namespace+".svc", course.PrometheusPort),
+		RolloutTimeout: s.RolloutTimeout,
+		Anonymous:      true,
+		Restricted:     at.restricted,
+	}
+	window := monitoring.Window(s.ScrapeInterval)
+	app, err := dashboards.App(at.namespace, window)
+	nodes, failed := dashboards.Nodes(window)
+	err = errors.Join(err, failed)
+	everywhere := dashboards.Everywhere
+	if at.scope == monitoring.Class {
+		everywhere = shared.StudentsSelector
+	}
+	class, failed := dashboards.Class(everywhere, window)
+	err = errors.Join(err, failed)
+	switch at.scope {
+	case monitoring.Own:
+		args.Boards = []dashboards.Board{app, nodes, class}
+	case monitoring.Student:
+		args.Boards = []dashboards.Board{app, nodes}
+	case monitoring.Class:
+		// Every pod of the cluster reaches its Service, and it shows everybody's pods.
+		args.Boards, args.Anonymous = []dashboards.Board{class, nodes}, false
+		args.Prometheus, args.InPod = httpURL("127.0.0.1", course.PrometheusPort), course.Prometheus
+	}
+	if err != nil {
+		return nil, err
+	}
+	shown, err := dashboards.New(ctx, course.Grafana, args, at.options...)
+	if err != nil {
+		return nil, err
+	}
+	ctx.Export(OutGrafanaPortForward, at.forward(course.Grafana, course.GrafanaForwardPort, course.GrafanaPort))
+	ctx.Export(OutGrafanaPassword, shown.Password)
+	return shown, nil
+}
+
+func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place, beside *monitoring.Beside) (*monitoring.Monitoring, error) {
 	args := &monitoring.Args{
 		Namespace:         at.namespace,
 		Scope:             at.scope,
@@ -321,6 +398,7 @@ func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place) (*mon
 		NodeExporterImage: s.Images.NodeExporter,
 		ScrapeInterval:    s.ScrapeInterval,
 		RolloutTimeout:    s.RolloutTimeout,
+		Beside:            beside,
 	}
 	if s.PodMonitoring {
 		args.Pods = &monitoring.PodArgs{

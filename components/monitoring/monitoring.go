@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"k8sbootcamp/components/editions"
@@ -43,6 +44,14 @@ type Args struct {
 	RolloutTimeout    time.Duration  // for each workload's pods to be ready
 	Pods              *PodArgs       // the exercise of chapter 4-4; nil is without
 	Rules             bool           // recording and alerting rules; with Pods alone
+	Beside            *Beside        // with Class alone
+}
+
+// Beside is what runs in the pod of the class's Prometheus, which listens there alone.
+type Beside struct {
+	Container *corev1.ContainerArgs
+	Volumes   corev1.VolumeArray
+	Checksum  string // another one needs another pod
 }
 
 // PodArgs describe the monitoring of pods.

@@ -126,16 +126,22 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 		container.Ports, container.ReadinessProbe = nil, ready()
 		containers, portName, port = append(containers, tenantProxies(args.Pods, configMount)...), tenantPortName, tenantPort
 	}
+	volumes := corev1.VolumeArray{
+		&corev1.VolumeArgs{
+			Name:      pulumi.String(course.Prometheus),
+			ConfigMap: &corev1.ConfigMapVolumeSourceArgs{Name: configMap.Metadata.Name().Elem()},
+		},
+		&corev1.VolumeArgs{Name: pulumi.String("data"), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{}},
+	}
+	annotations := pulumi.StringMap{"checksum/config": pulumi.String(sum)} // Prometheus reads its file once, so a changed one needs a new pod
+	if args.Beside != nil {
+		containers, volumes = append(containers, args.Beside.Container), append(volumes, args.Beside.Volumes...)
+		annotations["checksum/beside"] = pulumi.String(args.Beside.Checksum)
+	}
 	pod := &corev1.PodSpecArgs{
 		ServiceAccountName: account,
 		Containers:         containers,
-		Volumes: corev1.VolumeArray{
-			&corev1.VolumeArgs{
-				Name:      pulumi.String(course.Prometheus),
-				ConfigMap: &corev1.ConfigMapVolumeSourceArgs{Name: configMap.Metadata.Name().Elem()},
-			},
-			&corev1.VolumeArgs{Name: pulumi.String("data"), EmptyDir: &corev1.EmptyDirVolumeSourceArgs{}},
-		},
+		Volumes:            volumes,
 	}
 	if user, known := editions.RunsAs(args.PrometheusImage); known && args.Scope == Student {
 		kube.Restrict(pod, user)
@@ -146,12 +152,8 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 			Replicas: pulumi.Int(1),
 			Selector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(course.Prometheus)},
 			Template: &corev1.PodTemplateSpecArgs{
-				Metadata: &metav1.ObjectMetaArgs{
-					Labels: kube.Labels(course.Prometheus),
-					// Prometheus reads its file once, so a changed one needs a new pod.
-					Annotations: pulumi.StringMap{"checksum/config": pulumi.String(sum)},
-				},
-				Spec: pod,
+				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(course.Prometheus), Annotations: annotations},
+				Spec:     pod,
 			},
 		},
 	}, append(opts, kube.RolloutTimeouts(args.RolloutTimeout))...)

@@ -70,11 +70,13 @@ func authorizationFile() ([]byte, error) {
 	return yaml.Marshal(c)
 }
 
-// ready asks Prometheus, through both proxies.
+// ready asks Prometheus, through both proxies: a port by its number may be another
+// container's.
 func ready() *corev1.ProbeArgs {
-	p := kube.HTTPReady(readyPath, tenantPortName)
-	p.HttpGet.(*corev1.HTTPGetActionArgs).Scheme = pulumi.String("HTTPS")
-	return p
+	return &corev1.ProbeArgs{
+		HttpGet:       &corev1.HTTPGetActionArgs{Scheme: pulumi.String("HTTPS"), Path: pulumi.String(readyPath), Port: pulumi.Int(tenantPort)},
+		PeriodSeconds: pulumi.Int(2),
+	}
 }
 
 // tenantProxies are the two, in the pod of the class's Prometheus, whose files are in

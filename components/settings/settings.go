@@ -59,6 +59,7 @@ type Settings struct {
 	ScrapeInterval model.Duration
 	PodMonitoring  bool // kube-state-metrics and cAdvisor
 	Rules          bool // of Prometheus, recording and alerting
+	Dashboards     bool // Grafana
 
 	Edition editions.Name
 	Images  editions.Images // the edition's, with the overrides
@@ -73,6 +74,7 @@ func (s *Settings) Shared() bool { return s.Mode != OwnCluster }
 const (
 	PodMonitoring = "podMonitoring"
 	Rules         = "rules"
+	Dashboards    = "dashboards"
 )
 
 // Exercises are those of them that are on.
@@ -81,7 +83,7 @@ func (s *Settings) Exercises() []string {
 	for _, e := range []struct {
 		key string
 		on  bool
-	}{{PodMonitoring, s.PodMonitoring}, {Rules, s.Rules}} {
+	}{{PodMonitoring, s.PodMonitoring}, {Rules, s.Rules}, {Dashboards, s.Dashboards}} {
 		if e.on {
 			on = append(on, e.key)
 		}
@@ -171,6 +173,7 @@ func Parse(in Input, checks ...Check) (*Settings, error) {
 			KubeStateMetrics: cmp.Or(s.Images.KubeStateMetrics, images.KubeStateMetrics),
 			AuthProxy:        cmp.Or(s.Images.AuthProxy, images.AuthProxy),
 			LabelProxy:       cmp.Or(s.Images.LabelProxy, images.LabelProxy),
+			Grafana:          cmp.Or(s.Images.Grafana, images.Grafana),
 		}
 		for _, check := range checks {
 			for _, p := range check(s) {
@@ -216,6 +219,9 @@ func (s *Settings) clashes() []clash {
 	}
 	if s.Rules && !s.PodMonitoring {
 		found = append(found, clash{Problem{Key: Rules, Allowed: "it needs podMonitoring=true, since most rules are about pods"}, []string{PodMonitoring}})
+	}
+	if s.Dashboards && !s.PodMonitoring {
+		found = append(found, clash{Problem{Key: Dashboards, Allowed: "it needs podMonitoring=true, since they show pods"}, []string{PodMonitoring}})
 	}
 	if !s.Shared() {
 		return found

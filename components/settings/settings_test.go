@@ -124,7 +124,7 @@ var images = values{
 }
 
 // needed are the keys that must be set beside another.
-var needed = map[string]source{"rules": {"podMonitoring": "true"}}
+var needed = map[string]source{"rules": {"podMonitoring": "true"}, "dashboards": {"podMonitoring": "true"}}
 
 // usual are the values to try of any key: those at its ends and just beyond, and
 // what nobody should get through, by the notation of its values.
@@ -327,6 +327,7 @@ func TestNeeds(t *testing.T) {
 		"rules":                      {source{"podMonitoring": "true", "rules": "true"}, nil},
 		"rules without pods":         {source{"rules": "true"}, []kindAndKey{rules}},
 		"rules without Prometheus":   {source{"rules": "true", "podMonitoring": "true", "monitoring": "false"}, []kindAndKey{pods}},
+		"dashboards without pods":    {source{"dashboards": "true"}, []kindAndKey{{settings.Clash, "dashboards"}}},
 		"a student's":                {student.with(source{"rules": "true"}), []kindAndKey{rules}},
 		"beside a value that is bad": {source{"rules": "true", "podMonitoring": "yes"}, []kindAndKey{{settings.BadValue, "podMonitoring"}}},
 	} {

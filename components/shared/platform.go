@@ -19,6 +19,9 @@ const PlatformType = "bootcamp:cluster:Platform"
 // PlatformNamespace is the class's own namespace, one a cluster.
 const PlatformNamespace = "bootcamp-platform"
 
+// StudentsSelector picks the students' namespaces among all, in Prometheus's language.
+const StudentsSelector = `namespace=~"bootcamp-.+",namespace!="` + PlatformNamespace + `"`
+
 // The class's ClusterRoles, which students' stacks bind to.
 const (
 	roleNodes   = "bootcamp-platform-nodes"   // the course looks at the nodes, and Prometheus finds them

@@ -39,8 +39,15 @@ const (
 	KubeStateMetricsPort = 8080
 )
 
+// The dashboards.
+const (
+	Grafana     = "grafana" // Deployment, Service, ConfigMap, Secret, and its port's name
+	GrafanaPort = 3000
+)
+
 // Local ports of the port-forward commands; Prometheus's is the text's.
 const (
 	AppForwardPort        = 8081
 	PrometheusForwardPort = 8080
+	GrafanaForwardPort    = 3000
 )

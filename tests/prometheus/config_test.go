@@ -22,7 +22,7 @@ func TestConfig(t *testing.T) {
 		"course": course, "own": all, "own-1s": all, "own-5m": all, "student": all,
 		"class": {"node-exporter", "kube-state-metrics", "cadvisor"},
 	} {
-		read, err := config.Load(read(t, kept+name+"-prometheus.yml"), promslog.NewNopLogger())
+		read, err := config.Load(readFile(t, kept+name+"-prometheus.yml"), promslog.NewNopLogger())
 		require.NoError(t, err, name)
 		var got []string
 		for _, job := range read.ScrapeConfigs {

@@ -18,7 +18,7 @@ const kept = "../testdata/prometheus/"
 // TestRules runs promtool's unit tests of the rules, testdata/rules_test.yml.
 func TestRules(t *testing.T) {
 	t.Parallel()
-	out, err := ruleTests(t, read(t, "testdata/rules_test.yml"))
+	out, err := ruleTests(t, readFile(t, "testdata/rules_test.yml"))
 	require.NoError(t, err, out)
 }
 
@@ -26,7 +26,7 @@ func TestRules(t *testing.T) {
 func TestRulesCanFail(t *testing.T) {
 	t.Parallel()
 	var all map[string]any
-	require.NoError(t, yaml.Unmarshal([]byte(read(t, "testdata/rules_test.yml")), &all))
+	require.NoError(t, yaml.Unmarshal([]byte(readFile(t, "testdata/rules_test.yml")), &all))
 	for _, test := range all["tests"].([]any) { // no series, so that no alert fires
 		test.(map[string]any)["input_series"] = []any{}
 	}
@@ -45,8 +45,8 @@ func TestEveryRuleIsTested(t *testing.T) {
 			Rules []struct{ Record, Alert string }
 		}
 	}
-	require.NoError(t, yaml.Unmarshal([]byte(read(t, kept+"own-rules.yml")), &rules))
-	tests := read(t, "testdata/rules_test.yml")
+	require.NoError(t, yaml.Unmarshal([]byte(readFile(t, kept+"own-rules.yml")), &rules))
+	tests := readFile(t, "testdata/rules_test.yml")
 	seen := 0
 	for _, g := range rules.Groups {
 		for _, r := range g.Rules {
@@ -75,7 +75,7 @@ func TestCheckRules(t *testing.T) {
 func ruleTests(t *testing.T, tests string) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(read(t, kept+"own-rules.yml")), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(readFile(t, kept+"own-rules.yml")), 0o600))
 	file := filepath.Join(dir, "rules_test.yml")
 	require.NoError(t, os.WriteFile(file, []byte(tests), 0o600))
 	return promtool("test", "rules", file)
@@ -89,7 +89,7 @@ func promtool(args ...string) (string, error) {
 	return string(out), err
 }
 
-func read(t *testing.T, file string) string {
+func readFile(t *testing.T, file string) string {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	require.NoError(t, err)

@@ -25,6 +25,7 @@ import (
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/password"
 	"k8sbootcamp/internal/printable"
 	"k8sbootcamp/internal/sharedcluster"
 )
@@ -210,6 +211,9 @@ func (s *session) buildTools(ctx context.Context) error {
 	}
 	if slices.ContainsFunc(s.stacks, func(st *config.Stack) bool { return !st.OnKind() }) {
 		names = append(names, sharedcluster.Tool)
+	}
+	if slices.ContainsFunc(s.stacks, (*config.Stack).HasPassword) {
+		names = append(names, password.Tool)
 	}
 	for _, name := range names {
 		cmd := exec.CommandContext(ctx, "go", "tool", "-n", name)

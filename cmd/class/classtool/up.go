@@ -178,7 +178,14 @@ func showUp(s *session, rows []row) {
 // showLab is for the student whose lab it is.
 func showLab(s *session, r row) {
 	if s.stacks[0].Platform() {
-		fmt.Fprintf(s.out, "The class's platform %s is up (%s). next:\n", r.Stack, changed(r.Changes))
+		fmt.Fprintf(s.out, "The class's platform %s is up (%s).\n", r.Stack, changed(r.Changes))
+		if forward := r.Outputs[lab.OutGrafanaPortForward]; forward != "" {
+			printTable(s.out, [][]string{
+				{"  Grafana, by port-forward", forward},
+				{"  its user admin's password", "pulumi stack output " + lab.OutGrafanaPassword + " --show-secrets"},
+			})
+		}
+		fmt.Fprintln(s.out, "next:")
 		printTable(s.out, [][]string{
 			{"  " + self() + " up --roster FILE", "with --config mode=shared-student, and the same kubeContext: the students"},
 			{"  " + call("destroy", r.Stack), "removes it, once no student is left"},
@@ -192,6 +199,7 @@ func showLab(s *session, r row) {
 		{lab.OutAppPortForward, "app, by port-forward"},
 		{lab.OutAppProxyPath, "app, behind `kubectl proxy`"},
 		{lab.OutPrometheusPortForward, "Prometheus, by port-forward"},
+		{lab.OutGrafanaPortForward, "Grafana, by port-forward"},
 	} {
 		if v := r.Outputs[o.name]; v != "" {
 			table = append(table, []string{"  " + o.what, v})
