@@ -139,6 +139,7 @@ const (
 	turnHostile
 	turnNetwork
 	turnPods
+	turnExercises
 	turns
 )
 
