@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/components/dashboards"
 	"k8sbootcamp/components/echo"
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/monitoring"
@@ -28,6 +29,10 @@ func newEcho(a *echo.Args) pulumi.RunFunc {
 
 func newMonitoring(a *monitoring.Args) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error { _, err := monitoring.New(ctx, "c", a); return err }
+}
+
+func newDashboards(a *dashboards.Args) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { _, err := dashboards.New(ctx, "c", a); return err }
 }
 
 func newPlace(a *shared.PlaceArgs) pulumi.RunFunc {
@@ -62,6 +67,18 @@ func goodMonitoring() *monitoring.Args {
 	return &monitoring.Args{
 		Namespace: "default", PrometheusImage: "prometheus:1", NodeExporterImage: "node-exporter:1",
 		ScrapeInterval: model.Duration(15 * time.Second), RolloutTimeout: time.Minute,
+	}
+}
+
+func goodPods() *monitoring.Args {
+	a := goodMonitoring()
+	a.Pods, a.Rules = &monitoring.PodArgs{KubeStateMetricsImage: "ksm:1", AuthProxyImage: "auth:1", LabelProxyImage: "label:1", ClassNamespace: "class"}, true
+	return a
+}
+
+func goodDashboards() *dashboards.Args {
+	return &dashboards.Args{
+		Namespace: "default", Image: "grafana:1", Prometheus: "http://prometheus", Boards: []dashboards.Board{{Name: "a", JSON: []byte("{}")}}, RolloutTimeout: time.Minute,
 	}
 }
 
@@ -102,6 +119,7 @@ func TestComponentArguments(t *testing.T) {
 	type K = kind.Args
 	type E = echo.Args
 	type M = monitoring.Args
+	type D = dashboards.Args
 	type P = shared.PlaceArgs
 	type S = shared.StudentArgs
 	core, pods, get := []string{""}, []string{"pods"}, []rbac.Verb{rbac.Get}
@@ -150,6 +168,18 @@ func TestComponentArguments(t *testing.T) {
 		{"monitoring: longer interval", newMonitoring(change(goodMonitoring, func(a *M) { a.ScrapeInterval = 301e9 })), []string{"5m1s", "1s to 5m"}},
 		{"monitoring: timeout", newMonitoring(change(goodMonitoring, func(a *M) { a.RolloutTimeout = -time.Second })), []string{"rollout timeout -1s"}},
 		{"monitoring: all", newMonitoring(&M{PrometheusImage: "p", NodeExporterImage: "n"}), []string{"namespace", `"p"`, `"n"`, "scrape interval 0s", "rollout timeout 0s"}},
+
+		{"monitoring: pods", newMonitoring(goodPods()), nil},
+		{"monitoring: a student's pods", newMonitoring(change(goodPods, func(a *M) { a.Scope, a.Pods.AuthProxyImage, a.Pods.LabelProxyImage = monitoring.Student, "", "" })), nil},
+		{"monitoring: a class's pods", newMonitoring(change(goodPods, func(a *M) { a.Scope, a.Pods.ClassNamespace = monitoring.Class, "" })), nil},
+		{"monitoring: kube-state-metrics", newMonitoring(change(goodPods, func(a *M) { a.Pods.KubeStateMetricsImage = "k" })), []string{`"k"`}},
+		{"monitoring: a class's proxies", newMonitoring(change(goodPods, func(a *M) { a.Scope, a.Pods.AuthProxyImage, a.Pods.LabelProxyImage = monitoring.Class, "x", "y" })), []string{`"x"`, `"y"`}},
+		{"monitoring: a student's class", newMonitoring(change(goodPods, func(a *M) { a.Scope, a.Pods.ClassNamespace = monitoring.Student, "" })), []string{"class's namespace is empty"}},
+		{"monitoring: rules alone", newMonitoring(change(goodMonitoring, func(a *M) { a.Rules = true })), []string{"rules without"}},
+
+		{"dashboards: good", newDashboards(goodDashboards()), nil},
+		{"dashboards: nil", newDashboards(nil), []string{"dashboards.New", "args are nil"}},
+		{"dashboards: all", newDashboards(&D{Image: "g"}), []string{"namespace", `"g"`, "URL of Prometheus", "no dashboard", "rollout timeout 0s"}},
 
 		{"place: good", newPlace(goodPlace()), nil},
 		{"place: nil", newPlace(nil), []string{"shared.NewPlace", "args are nil"}},

@@ -96,6 +96,8 @@ func Class(in string, window model.Duration) (Board, error) {
 func board(uid, title string, panels []panel) (Board, error) {
 	b := dashboard.NewDashboardBuilder(title).Uid(uid).Tags([]string{"bootcamp"}).Readonly().
 		Refresh("10s").Time("now-30m", "now").Timezone(common.TimeZoneBrowser)
+	legend := common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom)
+	tooltip := common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)
 	last := common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})
 	for i, p := range panels {
 		id := uint32(i + 1)
@@ -108,7 +110,7 @@ func board(uid, title string, panels []panel) (Board, error) {
 			b.WithPanel(made)
 			continue
 		}
-		made := timeseries.NewPanelBuilder().Id(id).Title(p.title).Unit(p.unit).Datasource(source).Height(8).Span(12).Min(0)
+		made := timeseries.NewPanelBuilder().Id(id).Title(p.title).Unit(p.unit).Datasource(source).Height(8).Span(12).Min(0).Legend(legend).Tooltip(tooltip)
 		for n, q := range p.queries {
 			made.WithTarget(target(n, q))
 		}

@@ -29,6 +29,13 @@ func randomConfig(r *rand.Rand) cfg {
 	maybe("hostPort", "0", "1", "18080", "65535")
 	maybe("monitoring", "true", "false")
 	maybe("scrapeInterval", "1s", "15s", "1m30s", "5m")
+	if c["monitoring"] != "false" {
+		maybe("podMonitoring", "true", "false")
+	}
+	if c["podMonitoring"] == "true" {
+		maybe("rules", "true", "false")
+		maybe("dashboards", "true", "false")
+	}
 	maybe("edition", "course", "current")
 	maybe("nodeImage", "", "registry.example/node:v1", "registry.example/node:v2")
 	maybe("echoImage", "", "registry.example/echo:1", "registry.example/e2e-test-images/agnhost:2.0")
