@@ -182,26 +182,32 @@ func TestLifecycle(t *testing.T) {
 			require.Equal(t, inClusterKeys, keys(s.world.Clusters["bootcamp-dev"]))
 			require.Equal(t, 4, s.world.containers())
 		},
-		"no-op up":                 change(nil, nil, nil),
-		"replicas":                 change(nil, cfg{"replicas": "5"}, one("update Deployment bootcamp")),
-		"service type":             change(nil, cfg{"serviceType": "NodePort"}, one("update Service bootcamp")),
-		"service type and back":    change(cfg{"serviceType": "NodePort", "nodePort": "30100"}, nil, one("update Service bootcamp")),
-		"load balancer":            change(nil, cfg{"serviceType": "LoadBalancer"}, one("update Service bootcamp")),
-		"scrape interval":          change(nil, cfg{"scrapeInterval": "5s"}, one("update ConfigMap prometheus", "update Deployment prometheus")),
-		"rollout timeout":          change(nil, cfg{"rolloutTimeout": "5m"}, nil),
-		"echo image":               change(nil, cfg{"echoImage": "registry.example/echo:1"}, one("update Deployment bootcamp")),
-		"monitoring on":            change(cfg{"monitoring": "false"}, nil, steps{each(monitoringAll, "create")}),
-		"monitoring off":           change(nil, cfg{"monitoring": "false"}, steps{each(monitoringAll, "delete")}),
-		"exercises on":             change(nil, exercises, steps{append(each(exercisesAll, "create"), each([]string{"ConfigMap prometheus", "Deployment prometheus"}, "update")...)}),
-		"exercises off":            change(exercises, nil, steps{append(each(exercisesAll, "delete"), each([]string{"ConfigMap prometheus", "Deployment prometheus"}, "update")...)}),
-		"exercises, another shape": change(exercises, cfg{"podMonitoring": "true", "rules": "true", "dashboards": "true", "workers": "1"}, nil),
-		"edition, same node":       change(cfg{"nodeImage": node}, cfg{"nodeImage": node, "edition": "current"}, steps{each([]string{"Deployment bootcamp", "DaemonSet node-exporter", "Deployment prometheus"}, "update")}),
-		"edition":                  change(nil, cfg{"edition": "current"}, stepsReplace),
-		"workers":                  change(nil, cfg{"workers": "1"}, stepsReplace),
-		"no workers":               change(nil, cfg{"workers": "0"}, stepsReplace),
-		"node image":               change(nil, cfg{"nodeImage": node}, stepsReplace),
-		"host port":                change(nil, cfg{"serviceType": "NodePort", "hostPort": "18080"}, stepsReplace),
-		"node port without host":   change(cfg{"serviceType": "NodePort"}, cfg{"serviceType": "NodePort", "nodePort": "30081"}, one("update Service bootcamp")),
+		"no-op up":              change(nil, nil, nil),
+		"replicas":              change(nil, cfg{"replicas": "5"}, one("update Deployment bootcamp")),
+		"service type":          change(nil, cfg{"serviceType": "NodePort"}, one("update Service bootcamp")),
+		"service type and back": change(cfg{"serviceType": "NodePort", "nodePort": "30100"}, nil, one("update Service bootcamp")),
+		"load balancer":         change(nil, cfg{"serviceType": "LoadBalancer"}, one("update Service bootcamp")),
+		"scrape interval":       change(nil, cfg{"scrapeInterval": "5s"}, one("update ConfigMap prometheus", "update Deployment prometheus")),
+		"rollout timeout":       change(nil, cfg{"rolloutTimeout": "5m"}, nil),
+		"echo image":            change(nil, cfg{"echoImage": "registry.example/echo:1"}, one("update Deployment bootcamp")),
+		"monitoring on":         change(cfg{"monitoring": "false"}, nil, steps{each(monitoringAll, "create")}),
+		"monitoring off":        change(nil, cfg{"monitoring": "false"}, steps{each(monitoringAll, "delete")}),
+		"exercises on":          change(nil, exercises, steps{append(each(exercisesAll, "create"), each([]string{"ConfigMap prometheus", "Deployment prometheus"}, "update")...)}),
+		"exercises off":         change(exercises, nil, steps{append(each(exercisesAll, "delete"), each([]string{"ConfigMap prometheus", "Deployment prometheus"}, "update")...)}),
+		"exercises, another shape": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(exercises).err)
+			to := maps.Clone(exercises)
+			to["workers"] = "1"
+			require.NoError(t, s.up(to).err)
+			requireFresh(t, s, to)
+		},
+		"edition, same node":     change(cfg{"nodeImage": node}, cfg{"nodeImage": node, "edition": "current"}, steps{each([]string{"Deployment bootcamp", "DaemonSet node-exporter", "Deployment prometheus"}, "update")}),
+		"edition":                change(nil, cfg{"edition": "current"}, stepsReplace),
+		"workers":                change(nil, cfg{"workers": "1"}, stepsReplace),
+		"no workers":             change(nil, cfg{"workers": "0"}, stepsReplace),
+		"node image":             change(nil, cfg{"nodeImage": node}, stepsReplace),
+		"host port":              change(nil, cfg{"serviceType": "NodePort", "hostPort": "18080"}, stepsReplace),
+		"node port without host": change(cfg{"serviceType": "NodePort"}, cfg{"serviceType": "NodePort", "nodePort": "30081"}, one("update Service bootcamp")),
 		"everything at once": change(cfg{"replicas": "1"},
 			cfg{"replicas": "4", "serviceType": "NodePort", "nodePort": "30082", "hostPort": "18081", "workers": "2", "edition": "current", "scrapeInterval": "1m"}, stepsReplace),
 
