@@ -110,7 +110,9 @@ func TestOutputs(t *testing.T) {
 	}{
 		{"default", Run{}, nil},
 		{"preview", Run{Preview: true}, nil},
-		{"all exercises", Run{Config: switches}, map[string]any{"exercises": "podMonitoring,rules"}},
+		{"all exercises", Run{Config: switches}, map[string]any{
+			"exercises": "podMonitoring,rules,topic-env,topic-configmap,topic-secret,topic-statefulset,topic-volume,topic-ingress",
+		}},
 		{"no monitoring", Run{Config: map[string]string{"monitoring": "false"}}, map[string]any{"prometheusPortForward": ""}},
 		{"a host port alone", Run{Config: map[string]string{"hostPort": "8088"}}, nil},
 		{"NodePort alone", Run{Config: map[string]string{"serviceType": "NodePort"}}, nil},

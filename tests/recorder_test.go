@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/components/lab"
+	"k8sbootcamp/internal/certificate"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/sharedcluster"
 )
@@ -212,6 +213,8 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 	if r.Type == "command:local:Command" {
 		printed := TestKubeconfig
 		switch plain(r.Inputs["create"]) {
+		case certificate.Verb:
+			printed = (&certificate.Pair{Certificate: "certificate-of-the-test", Key: TestKubeconfig}).String()
 		case "claim":
 			printed = TestClaim
 			if plain(r.Inputs["interpreter"]).([]any)[2] == sharedcluster.Tool {

@@ -39,6 +39,8 @@ type Images struct {
 	KubeStateMetrics string
 	AuthProxy        string // kube-rbac-proxy; with LabelProxy it gives a student the metrics of their own pods alone
 	LabelProxy       string // prom-label-proxy
+
+	Topic string // agnhost, of which the topics' pods run one command or another
 }
 
 // What the text leaves as an exercise it names no images for, so these are the same in
@@ -48,6 +50,7 @@ const (
 	kubeStateMetrics = "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.19.1@sha256:85108987d044b18a098126732f98602df408888c0f7d456241f5abefb9744bc1"
 	authProxy        = "quay.io/brancz/kube-rbac-proxy:v0.19.1"
 	labelProxy       = "quay.io/prometheuscommunity/prom-label-proxy:v0.13.0"
+	agnhost          = "registry.k8s.io/e2e-test-images/agnhost:2.63.0@sha256:a62f40481e05709988fe44e5035b2e0f553cd52bf0ae4e83614928255b00e8c1"
 )
 
 // Of returns the images of an edition.
@@ -61,15 +64,17 @@ func Of(n Name) (Images, error) {
 			NodeExporter: "prom/node-exporter:v1.3.1",
 
 			KubeStateMetrics: kubeStateMetrics, AuthProxy: authProxy, LabelProxy: labelProxy,
+			Topic: agnhost,
 		}, nil
 	case Current:
 		return Images{
 			Node:         defaults.Image, // the one that the pinned kind was released with
-			Echo:         "registry.k8s.io/e2e-test-images/agnhost:2.63.0@sha256:a62f40481e05709988fe44e5035b2e0f553cd52bf0ae4e83614928255b00e8c1",
+			Echo:         agnhost,
 			Prometheus:   "prom/prometheus:v3.13.2@sha256:508729e0e2d18e11fd742a5a5ca70e557b940a93948c3c95fd0123a6fd538b69",
 			NodeExporter: "prom/node-exporter:v1.12.1@sha256:1b4e4438faca4dd7e001dd445d161a4a2091b0fededa84093b3a8dfeae1f1be0",
 
 			KubeStateMetrics: kubeStateMetrics, AuthProxy: authProxy, LabelProxy: labelProxy,
+			Topic: agnhost,
 		}, nil
 	}
 	return Images{}, fmt.Errorf("unknown edition %q", n)

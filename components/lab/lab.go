@@ -108,6 +108,9 @@ func studentFits(s *settings.Settings) []settings.Problem {
 	if s.PodMonitoring {
 		workloads = append(workloads, shared.Workload{Size: monitoring.KubeStateMetricsSize, Pods: 1})
 	}
+	for _, topic := range s.Topics {
+		workloads = append(workloads, topicWorkloads[topic]...)
+	}
 	tooSmall := quota(s).TooSmallFor(workloads)
 	var found []settings.Problem
 	for _, q := range quotaKeys {
@@ -140,9 +143,10 @@ type place struct {
 	context    pulumi.StringInput // of the kubeconfig
 	kubeconfig pulumi.StringInput // secret
 	scope      monitoring.Scope
-	nodePort   int  // of the app's Service; 0 leaves the choice to the cluster
-	balancers  bool // the cluster gives load balancers
-	restricted bool // Pod Security warns about what is not
+	nodePort   int    // of the app's Service; 0 leaves the choice to the cluster
+	host       string // that the app's Ingress is for
+	balancers  bool   // the cluster gives load balancers
+	restricted bool   // Pod Security warns about what is not
 }
 
 // buildOwn is the whole course on a cluster of the stack's own.
@@ -172,6 +176,7 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 		context:    on.Context,
 		kubeconfig: on.Kubeconfig,
 		nodePort:   s.NodePort,
+		host:       course.IngressHost,
 	})
 	return err
 }
@@ -227,6 +232,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		Namespace:   namespace,
 		Student:     true,
 		ServiceType: s.ServiceType,
+		Claims:      studentTopics(s).Claims > 0,
 		Enforce:     shared.Baseline,
 		Warn:        shared.Restricted,
 		Owned:       shared.StudentOwned(namespace),
@@ -240,6 +246,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		ServiceType:      s.ServiceType,
 		TokenLifetime:    s.TokenLifetime,
 		NodeExporterPort: course.NodeExporterPort,
+		Topics:           studentTopics(s),
 	}
 	if s.Monitoring {
 		student.PrometheusAccount = course.Prometheus
@@ -256,6 +263,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		context:    pulumi.String(on.Namespace), // the one context of the student's kubeconfig
 		kubeconfig: t.Kubeconfig,
 		scope:      monitoring.Student,
+		host:       on.Namespace + ".localhost",
 		balancers:  true,
 		restricted: true,
 	})
@@ -269,8 +277,8 @@ func quota(s *settings.Settings) shared.Quota {
 	return shared.Quota{Pods: s.QuotaPods, CPU: s.QuotaCPU, Memory: s.QuotaMemory}
 }
 
-// buildApps registers the echo app and the monitoring, which it returns, and exports
-// the outputs.
+// buildApps registers the echo app, the monitoring and the topics, which it returns, and
+// exports the outputs.
 func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.Resource, error) {
 	app, err := echo.New(ctx, "bootcamp", &echo.Args{
 		Namespace:         at.namespace,
@@ -293,6 +301,11 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.R
 		}
 		apps = append(apps, watching)
 	}
+	chosen, err := buildTopics(ctx, s, at)
+	if err != nil {
+		return nil, err
+	}
+	apps = append(apps, chosen...)
 
 	forward := func(service string, local, remote int) pulumi.StringOutput {
 		return pulumi.Sprintf("kubectl --context %s --namespace %s port-forward service/%s %d:%d", at.context, at.namespace, service, local, remote)

@@ -60,6 +60,9 @@ type Settings struct {
 	PodMonitoring  bool // kube-state-metrics and cAdvisor
 	Rules          bool // of Prometheus, recording and alerting
 
+	Topics   []string // of chapter 5, in the order of Topics, each once
+	Greeting string   // what the topics env and configmap show
+
 	Edition editions.Name
 	Images  editions.Images // the edition's, with the overrides
 
@@ -75,7 +78,20 @@ const (
 	Rules         = "rules"
 )
 
-// Exercises are those of them that are on.
+// The topics, which the text names in chapter 5 and leaves out.
+const (
+	TopicEnv         = "env"
+	TopicConfigMap   = "configmap"
+	TopicSecret      = "secret"
+	TopicStatefulSet = "statefulset"
+	TopicVolume      = "volume"
+	TopicIngress     = "ingress"
+)
+
+// Topics are all of them.
+var Topics = []string{TopicEnv, TopicConfigMap, TopicSecret, TopicStatefulSet, TopicVolume, TopicIngress}
+
+// Exercises are those of them that are on, and the topics, each as topic-NAME.
 func (s *Settings) Exercises() []string {
 	on := []string{}
 	for _, e := range []struct {
@@ -85,6 +101,9 @@ func (s *Settings) Exercises() []string {
 		if e.on {
 			on = append(on, e.key)
 		}
+	}
+	for _, name := range s.Topics {
+		on = append(on, "topic-"+name)
 	}
 	return on
 }
@@ -171,6 +190,8 @@ func Parse(in Input, checks ...Check) (*Settings, error) {
 			KubeStateMetrics: cmp.Or(s.Images.KubeStateMetrics, images.KubeStateMetrics),
 			AuthProxy:        cmp.Or(s.Images.AuthProxy, images.AuthProxy),
 			LabelProxy:       cmp.Or(s.Images.LabelProxy, images.LabelProxy),
+
+			Topic: cmp.Or(s.Images.Topic, images.Topic),
 		}
 		for _, check := range checks {
 			for _, p := range check(s) {
