@@ -19,6 +19,7 @@ import (
 	"k8sbootcamp/components/monitoring"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/shared"
+	"k8sbootcamp/components/topics"
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/kindcluster"
@@ -345,6 +346,38 @@ func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place) (*mon
 		args.Rules = s.Rules
 	}
 	return monitoring.New(ctx, "monitoring", args, at.options...)
+}
+
+// buildTopics registers the topics that are on, which it returns.
+func buildTopics(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.Resource, error) {
+	pods := func(image string) topics.Pods {
+		return topics.Pods{Namespace: at.namespace, Image: image, RolloutTimeout: s.RolloutTimeout, Restricted: at.restricted}
+	}
+	agnhost := pods(s.Images.Topic)
+	var made []pulumi.Resource
+	for _, name := range s.Topics {
+		var topic pulumi.Resource
+		var err error
+		switch name {
+		case settings.TopicEnv:
+			topic, err = topics.NewEnv(ctx, name, &topics.EnvArgs{Pods: agnhost, Greeting: s.Greeting}, at.options...)
+		case settings.TopicConfigMap:
+			topic, err = topics.NewConfigMap(ctx, name, &topics.ConfigMapArgs{Pods: agnhost, Greeting: s.Greeting}, at.options...)
+		case settings.TopicSecret:
+			topic, err = topics.NewSecret(ctx, name, &topics.SecretArgs{Pods: agnhost}, at.options...)
+		case settings.TopicStatefulSet:
+			topic, err = topics.NewStatefulSet(ctx, name, &topics.StatefulSetArgs{Pods: pods(s.Images.Prometheus)}, at.options...)
+		case settings.TopicVolume:
+			topic, err = topics.NewVolume(ctx, name, &topics.VolumeArgs{Pods: agnhost}, at.options...)
+		case settings.TopicIngress:
+			topic, err = topics.NewIngress(ctx, name, &topics.IngressArgs{Namespace: at.namespace, Host: at.host}, at.options...)
+		}
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, topic)
+	}
+	return made, nil
 }
 
 // appURL is where a browser on this machine reaches the application, or empty.

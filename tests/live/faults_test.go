@@ -138,6 +138,7 @@ const (
 	turnPoisons
 	turnHostile
 	turnNetwork
+	turnTopics
 	turns
 )
 
