@@ -125,7 +125,7 @@ func (a *Pods) service(ctx *pulumi.Context, name string, port int, headless bool
 		Type:     pulumi.String("ClusterIP"),
 		Selector: kube.Selector(name),
 		Ports: corev1.ServicePortArray{&corev1.ServicePortArgs{
-			Name: pulumi.String(course.HTTP), Port: pulumi.Int(port), TargetPort: pulumi.String(course.HTTP), Protocol: pulumi.String("TCP"),
+			Port: pulumi.Int(port), TargetPort: pulumi.String(course.HTTP), Protocol: pulumi.String("TCP"),
 		}},
 	}
 	if headless {

@@ -280,7 +280,7 @@ func noneIn(t *testing.T, where, text string, secrets []string) {
 func (c *topicLab) ask(service, path string, query map[string]string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	raw, err := c.client.CoreV1().Services(c.namespace).ProxyGet("", service, course.HTTP, path, query).DoRaw(ctx)
+	raw, err := c.client.CoreV1().Services(c.namespace).ProxyGet("", service, "", path, query).DoRaw(ctx)
 	return string(raw), err
 }
 
@@ -457,15 +457,18 @@ func standIn(t *testing.T, client kubernetes.Interface, ingress *networkingv1.In
 	return server.Listener.Addr().String()
 }
 
-// storage brings kind's own provisioner where the cluster has no default StorageClass, as
-// the class that kind has.
+// storage brings kind's own provisioner, and the class that kind has, where the cluster
+// has none that works: a node image may have the class alone.
 func (c *topicLab) storage(cluster string) {
 	t, ctx := c.t, context.Background()
 	t.Helper()
+	const isDefault, provisioner = "storageclass.kubernetes.io/is-default-class", "rancher.io/local-path"
 	classes, err := c.client.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
 	require.NoError(t, err)
-	const isDefault = "storageclass.kubernetes.io/is-default-class"
-	if slices.ContainsFunc(classes.Items, func(s storagev1.StorageClass) bool { return s.Annotations[isDefault] == "true" }) {
+	its := slices.IndexFunc(classes.Items, func(s storagev1.StorageClass) bool { return s.Annotations[isDefault] == "true" })
+	deployments, err := c.client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=local-path-provisioner"})
+	require.NoError(t, err)
+	if its >= 0 && (classes.Items[its].Provisioner != provisioner || len(deployments.Items) > 0) {
 		return
 	}
 	const name, helper, namespace = "bootcamp.test/local-path-provisioner:v0.0.30", "bootcamp.test/volumehelper:v1", "local-path-storage"
@@ -517,12 +520,14 @@ func (c *topicLab) storage(cluster string) {
 		},
 	}, none)
 	require.NoError(t, err)
-	wait := storagev1.VolumeBindingWaitForFirstConsumer
-	_, err = c.client.StorageV1().StorageClasses().Create(ctx, &storagev1.StorageClass{
-		ObjectMeta:  metav1.ObjectMeta{Name: "standard", Annotations: map[string]string{isDefault: "true"}},
-		Provisioner: "rancher.io/local-path", VolumeBindingMode: &wait,
-	}, none)
-	require.NoError(t, err)
+	if its < 0 {
+		wait := storagev1.VolumeBindingWaitForFirstConsumer
+		_, err = c.client.StorageV1().StorageClasses().Create(ctx, &storagev1.StorageClass{
+			ObjectMeta:  metav1.ObjectMeta{Name: "standard", Annotations: map[string]string{isDefault: "true"}},
+			Provisioner: provisioner, VolumeBindingMode: &wait,
+		}, none)
+		require.NoError(t, err)
+	}
 	require.Eventually(t, func() bool {
 		d, err := c.client.AppsV1().Deployments(namespace).Get(ctx, meta.Name, metav1.GetOptions{})
 		return err == nil && d.Status.AvailableReplicas == 1
