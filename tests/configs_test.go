@@ -28,7 +28,7 @@ var golden = map[string]Run{
 }
 
 // switches are the keys that add something to the course, all on.
-var switches = map[string]string{"podMonitoring": "true", "rules": "true", "dashboards": "true"}
+var switches = map[string]string{"podMonitoring": "true", "rules": "true", "dashboards": "true", "topics": "all"}
 
 // everything is a stack on a shared cluster with all switches on.
 func everything(mode string) Run {

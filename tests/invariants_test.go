@@ -32,6 +32,9 @@ const (
 	configMapType  = "kubernetes:core/v1:ConfigMap"
 	deploymentType = "kubernetes:apps/v1:Deployment"
 	daemonSetType  = "kubernetes:apps/v1:DaemonSet"
+	statefulType   = "kubernetes:apps/v1:StatefulSet"
+	claimType      = "kubernetes:core/v1:PersistentVolumeClaim"
+	secretType     = "kubernetes:core/v1:Secret"
 	quotaType      = "kubernetes:core/v1:ResourceQuota"
 	limitRangeType = "kubernetes:core/v1:LimitRange"
 )
@@ -40,6 +43,9 @@ const (
 var clusterKinds = []string{
 	"Namespace", "ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
 }
+
+// shellRE finds a shell by its name, with or without a folder.
+var shellRE = regexp.MustCompile(`(^|[\[ /])(sh|bash|ash|dash|busybox)(]| |$)`)
 
 // commandVerbs are, by interpreter and create, what update and delete run. No
 // update runs create again, which a token may and a cluster may not.
@@ -50,6 +56,7 @@ var commandVerbs = map[string][]any{
 	"[go tool sharedcluster] kubeconfig": {nil, nil},
 	"[go tool sharedcluster] <nil>":      {nil, "leave"},
 	"[go tool secret] password":          {nil, nil},
+	"[go tool secret] certificate":       {nil, nil},
 }
 
 // ignored are the changes that a resource may be blind to, by its name: what earlier
@@ -209,7 +216,7 @@ var invariants = []invariant{{
 	check: objects(func(r *Recording, res *Registration) error {
 		selector := at(res.Object(), "spec", "selector")
 		if selector == nil {
-			return orNil(map[bool]string{true: "it has no selector"}[slices.Contains([]string{serviceType, deploymentType, daemonSetType}, res.Type)])
+			return orNil(map[bool]string{true: "it has no selector"}[slices.Contains([]string{serviceType, deploymentType, daemonSetType, statefulType}, res.Type)])
 		}
 		if res.Type != serviceType {
 			if m, _ := selector.(map[string]any); len(m) != 1 {
@@ -272,6 +279,52 @@ var invariants = []invariant{{
 		spoil(daemonSetType, "spec", "template", "spec", "containers", 0, "readinessProbe"),
 		put(daemonSetType, "prom/node-exporter", "spec", "template", "spec", "containers", 0, "image"),
 		put(daemonSetType, "prom/node-exporter:latest", "spec", "template", "spec", "containers", 0, "image"),
+	},
+}, {
+	name: "no container runs a shell, nor does a probe",
+	check: objects(func(_ *Recording, res *Registration) error {
+		pod := at(res.Object(), "spec", "template", "spec")
+		containers, _ := at(pod, "containers").([]any)
+		inits, _ := at(pod, "initContainers").([]any)
+		for _, c := range slices.Concat(containers, inits) {
+			for _, path := range [][]any{{"command"}, {"args"}, {"readinessProbe", "exec", "command"}, {"livenessProbe", "exec", "command"}, {"lifecycle"}} {
+				if shellRE.MatchString(fmt.Sprint(at(c, path...))) {
+					return fmt.Errorf("container %v: %v is %v", at(c, "name"), path, at(c, path...))
+				}
+			}
+		}
+		return nil
+	}),
+	breaks: []func(*Recording){
+		put(deploymentType, []any{"/bin/sh", "-c", "sleep 1"}, "spec", "template", "spec", "containers", 0, "command"),
+		put(deploymentType, []any{"sh"}, "spec", "template", "spec", "containers", 0, "args"),
+		put(deploymentType, map[string]any{"command": []any{"bash", "-c", "true"}}, "spec", "template", "spec", "containers", 0, "readinessProbe", "exec"),
+	},
+}, {
+	name: "what Kubernetes keeps as a secret is one to Pulumi too",
+	check: objects(func(_ *Recording, res *Registration) error {
+		if res.Type != secretType {
+			return nil
+		}
+		for _, field := range []resource.PropertyKey{"stringData", "data"} {
+			content := res.Inputs[field]
+			if content.IsSecret() || !content.IsObject() {
+				continue
+			}
+			for key, value := range content.ObjectValue() {
+				if !value.IsSecret() {
+					return fmt.Errorf("%s of its %s is no secret", key, field)
+				}
+			}
+		}
+		return nil
+	}),
+	breaks: []func(*Recording){
+		func(r *Recording) {
+			r.Resources = append(r.Resources, &Registration{Type: secretType, Custom: true, Inputs: resource.PropertyMap{
+				"stringData": resource.NewProperty(resource.PropertyMap{"password": resource.NewProperty("x")}),
+			}})
+		},
 	},
 }, {
 	name: "ports that a Service or a probe names are ports of the pods",
@@ -609,6 +662,9 @@ func TestShape(t *testing.T) {
 		{"rollout timeout", base, map[string]string{"rolloutTimeout": "10m"}, false},
 		{"echo image", base, map[string]string{"echoImage": "example/echo:1"}, false},
 		{"Prometheus image", base, map[string]string{"prometheusImage": "example/prometheus:1"}, false},
+		{"topics", base, map[string]string{"topics": "all"}, false},
+		{"greeting", base, map[string]string{"greeting": "Good day!"}, false},
+		{"topics' image", base, map[string]string{"topicImage": "example/agnhost:1"}, false},
 		{"node-exporter image", base, map[string]string{"nodeExporterImage": "example/node-exporter:1"}, false},
 	}
 	for _, tt := range tests {
@@ -653,7 +709,7 @@ func (r *Recording) lifetime() string {
 }
 
 // countedTypes are those of which a student's quota counts the objects.
-var countedTypes = []string{deploymentType, daemonSetType, serviceType, configMapType, "kubernetes:core/v1:ServiceAccount"}
+var countedTypes = []string{deploymentType, daemonSetType, statefulType, claimType, serviceType, configMapType, "kubernetes:core/v1:ServiceAccount"}
 
 // namespace is the stack's, where it is on a shared cluster.
 func (r *Recording) namespace() string {

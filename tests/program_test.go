@@ -111,7 +111,7 @@ func TestOutputs(t *testing.T) {
 		{"default", Run{}, nil},
 		{"preview", Run{Preview: true}, nil},
 		{"all exercises", Run{Config: switches}, map[string]any{
-			"exercises":          "podMonitoring,rules,dashboards",
+			"exercises":          "podMonitoring,rules,dashboards,topic-env,topic-configmap,topic-secret,topic-statefulset,topic-volume,topic-ingress",
 			"grafanaPortForward": "kubectl --context kind-bootcamp-dev --namespace default port-forward service/grafana 3000:3000",
 			"grafanaPassword":    TestPassword,
 		}},

@@ -82,37 +82,50 @@ func TestQuotaFitsTheObjects(t *testing.T) {
 	}
 }
 
+// inPlace tells whether an old pod of a workload goes before its successor comes.
+func inPlace(w *Registration) bool {
+	return w.Type == statefulType || at(w.Object(), "spec", "strategy", "type") == "Recreate"
+}
+
 // needed is what a stack's pods come to while they roll out: of each Deployment a
 // quarter more pods (maxSurge's default, rounded up), and the limits of all of them
-// with those of the largest once more.
+// with those of the largest once more. What is recreated, or a StatefulSet, has no more
+// pods then.
 func needed(t *testing.T, r *Recording) (pods int, cpu, memory resource.Quantity) {
 	t.Helper()
 	require.Empty(t, r.Of(daemonSetType, ""), "a student has none; this test does not count them")
-	deployments := r.Of(deploymentType, "")
-	require.NotEmpty(t, deployments)
+	require.NotEmpty(t, r.Of(deploymentType, ""))
+	workloads := slices.Concat(r.Of(deploymentType, ""), r.Of(statefulType, ""))
 	sum := func(unit string) (total resource.Quantity) {
 		var largest resource.Quantity
-		for _, d := range deployments {
-			containers, _ := at(d.Object(), "spec", "template", "spec", "containers").([]any)
+		for _, w := range workloads {
+			containers, _ := at(w.Object(), "spec", "template", "spec", "containers").([]any)
 			var pod resource.Quantity
 			for _, c := range containers {
 				pod.Add(resource.MustParse(fmt.Sprint(at(c, "resources", "limits", unit))))
 			}
-			require.Nil(t, at(d.Object(), "spec", "template", "spec", "initContainers"), d)
-			for range at(d.Object(), "spec", "replicas").(int) {
+			inits, _ := at(w.Object(), "spec", "template", "spec", "initContainers").([]any)
+			for _, c := range inits { // they run before the others, so a pod takes no more for them
+				first := resource.MustParse(fmt.Sprint(at(c, "resources", "limits", unit)))
+				require.LessOrEqual(t, first.Cmp(pod), 0, "%s: this test does not count init containers", w)
+			}
+			for range at(w.Object(), "spec", "replicas").(int) {
 				total.Add(pod)
 			}
-			if pod.Cmp(largest) > 0 {
+			if pod.Cmp(largest) > 0 && !inPlace(w) {
 				largest = pod
 			}
 		}
 		total.Add(largest)
 		return total
 	}
-	for _, d := range deployments {
-		require.Nil(t, at(d.Object(), "spec", "strategy"), "%s: maxSurge is the default", d)
-		replicas := at(d.Object(), "spec", "replicas").(int)
-		pods += replicas + (replicas+3)/4
+	for _, w := range workloads {
+		replicas := at(w.Object(), "spec", "replicas").(int)
+		pods += replicas
+		if !inPlace(w) {
+			require.Nil(t, at(w.Object(), "spec", "strategy"), "%s: maxSurge is the default", w)
+			pods += (replicas + 3) / 4
+		}
 	}
 	return pods, sum("cpu"), sum("memory")
 }
@@ -136,9 +149,9 @@ func TestQuotaIsTheObjects(t *testing.T) {
 		}
 		if mode == "shared-student" {
 			maps.Copy(want, map[string]any{
-				"count/pods": "100", "count/configmaps": "8", "count/serviceaccounts": "9", "count/services": "11",
-				"count/deployments.apps": "10", "count/daemonsets.apps": "5",
-				"count/replicasets.apps": "120", "count/controllerrevisions.apps": "60",
+				"count/pods": "100", "count/configmaps": "10", "count/serviceaccounts": "9", "count/services": "16",
+				"count/deployments.apps": "15", "count/daemonsets.apps": "5", "count/statefulsets.apps": "5",
+				"count/replicasets.apps": "180", "count/controllerrevisions.apps": "72",
 			})
 		}
 		hard := at(recording.One(t, quotaType, recording.namespace()).Object(), "spec", "hard")
@@ -158,11 +171,12 @@ func TestQuotaCountsTheCourse(t *testing.T) {
 		typ, name  string
 		kubernetes int
 	}{
-		"count/configmaps":       {configMapType, "ConfigMap", 1},
-		"count/serviceaccounts":  {"kubernetes:core/v1:ServiceAccount", "ServiceAccount", 1},
-		"count/services":         {serviceType, "Service", 0},
-		"count/deployments.apps": {deploymentType, "Deployment", 0},
-		"count/daemonsets.apps":  {daemonSetType, "DaemonSet", 0},
+		"count/configmaps":        {configMapType, "ConfigMap", 1},
+		"count/serviceaccounts":   {"kubernetes:core/v1:ServiceAccount", "ServiceAccount", 1},
+		"count/services":          {serviceType, "Service", 0},
+		"count/deployments.apps":  {deploymentType, "Deployment", 0},
+		"count/daemonsets.apps":   {daemonSetType, "DaemonSet", 0},
+		"count/statefulsets.apps": {statefulType, "StatefulSet", 0},
 	} {
 		n := kind.kubernetes + len(recording.Of(kind.typ, ""))
 		for name := range text {
@@ -172,6 +186,42 @@ func TestQuotaCountsTheCourse(t *testing.T) {
 		}
 		assert.Equal(t, strconv.Itoa(n+4), at(hard, what), what)
 	}
+}
+
+// TestClaims: a student has as many PersistentVolumeClaims as the stack's topics, of their
+// size together, and the policy lets pods use them only there.
+func TestClaims(t *testing.T) {
+	t.Parallel()
+	for topics, want := range map[string]struct{ claims, storage string }{
+		"": {"0", "0"}, "env secret ingress": {"0", "0"}, "volume": {"1", "1Gi"}, "statefulset": {"1", "1Gi"}, "all": {"2", "2Gi"},
+	} {
+		recording := onShared("alice", "shared-student", map[string]string{"topics": topics}).Good(t)
+		hard := at(recording.One(t, quotaType, "bootcamp-alice").Object(), "spec", "hard")
+		assert.Equal(t, want.claims, at(hard, "persistentvolumeclaims"), topics)
+		assert.Equal(t, want.storage, at(hard, "requests.storage"), topics)
+		label := at(recording.One(t, "kubernetes:core/v1:Namespace", "").Object(), "metadata", "labels", "bootcamp/claims")
+		assert.Equal(t, want.claims != "0", label == "true", topics)
+
+		var claims int
+		var storage resource.Quantity
+		add := func(spec any) {
+			claims++
+			storage.Add(resource.MustParse(at(spec, "resources", "requests", "storage").(string)))
+		}
+		for _, c := range recording.Of(claimType, "") {
+			add(at(c.Object(), "spec"))
+		}
+		for _, s := range recording.Of(statefulType, "") {
+			templates, _ := at(s.Object(), "spec", "volumeClaimTemplates").([]any)
+			for _, c := range templates {
+				add(at(c, "spec"))
+			}
+		}
+		assert.Equal(t, want.claims, strconv.Itoa(claims), "the stack's own")
+		assert.Equal(t, want.storage, storage.String(), "the stack's own")
+	}
+	platform := everything("shared-platform").Good(t)
+	assert.Equal(t, "0", at(platform.One(t, quotaType, "bootcamp-platform").Object(), "spec", "hard", "persistentvolumeclaims"))
 }
 
 // TestStorageFits: what the stack's own containers may keep on a disk fits into the
@@ -189,7 +239,7 @@ func TestStorageFits(t *testing.T) {
 	most := amount(at(limits, "max", storage))
 	for kind, otherwise := range map[string]string{"requests": "defaultRequest", "limits": "default"} {
 		total := resource.Quantity{}
-		for _, d := range recording.Of(deploymentType, "") {
+		for _, d := range slices.Concat(recording.Of(deploymentType, ""), recording.Of(statefulType, "")) {
 			replicas := at(d.Object(), "spec", "replicas").(int)
 			v := at(d.Object(), "spec", "template", "spec", "containers", 0, "resources", kind, storage)
 			if v == nil {
@@ -197,7 +247,10 @@ func TestStorageFits(t *testing.T) {
 			}
 			one := amount(v)
 			assert.LessOrEqual(t, one.Cmp(most), 0, d)
-			for range replicas + (replicas+3)/4 {
+			if !inPlace(d) {
+				replicas += (replicas + 3) / 4
+			}
+			for range replicas {
 				total.Add(one)
 			}
 		}
@@ -252,6 +305,8 @@ func TestTooSmallFor(t *testing.T) {
 		{"a quarter, rounded up", shared.Quota{Pods: 6, CPU: "9", Memory: "9Gi"}, []shared.Workload{{Size: app, Pods: 5}}, needs{shared.Pods: "7"}},
 		{"CPU", shared.Quota{Pods: 5, CPU: "999m", Memory: "640Mi"}, []shared.Workload{{Size: app, Pods: 4}}, needs{shared.CPU: "1"}},
 		{"memory", shared.Quota{Pods: 5, CPU: "1", Memory: "639Mi"}, []shared.Workload{{Size: app, Pods: 4}}, needs{shared.Memory: "640Mi"}},
+		{"in place", shared.Quota{Pods: 4, CPU: "800m", Memory: "512Mi"}, []shared.Workload{{Size: app, Pods: 4, InPlace: true}}, needs{}},
+		{"in place, one too many", shared.Quota{Pods: 3, CPU: "9", Memory: "9Gi"}, []shared.Workload{{Size: app, Pods: 4, InPlace: true}}, needs{shared.Pods: "4"}},
 		{
 			"two, of which the largest once more", shared.Quota{Pods: 1, CPU: "1", Memory: "1"},
 			[]shared.Workload{{Size: app, Pods: 2}, {Size: big, Pods: 1}}, needs{shared.Pods: "5", shared.CPU: "2400m", shared.Memory: "2304Mi"},

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/components/lab"
+	"k8sbootcamp/internal/certificate"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/sharedcluster"
 )
@@ -215,6 +216,8 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 		switch plain(r.Inputs["create"]) {
 		case "password":
 			printed = TestPassword
+		case certificate.Verb:
+			printed = (&certificate.Pair{Certificate: "certificate-of-the-test", Key: TestKubeconfig}).String()
 		case "claim":
 			printed = TestClaim
 			if plain(r.Inputs["interpreter"]).([]any)[2] == sharedcluster.Tool {

@@ -40,6 +40,8 @@ type Images struct {
 	AuthProxy        string // kube-rbac-proxy; with LabelProxy it gives a student the metrics of their own pods alone
 	LabelProxy       string // prom-label-proxy
 	Grafana          string
+
+	Topic string // agnhost, of which the topics' pods run one command or another
 }
 
 // What the text leaves as an exercise it names no images for, so these are the same in
@@ -50,6 +52,7 @@ const (
 	authProxy        = "quay.io/brancz/kube-rbac-proxy:v0.19.1"
 	labelProxy       = "quay.io/prometheuscommunity/prom-label-proxy:v0.13.0"
 	grafana          = "grafana/grafana:13.2.3@sha256:b28bae15e219c998fb0e0424ed724930cc61b1f61fb404d47c862f9a23f9e572"
+	agnhost          = "registry.k8s.io/e2e-test-images/agnhost:2.63.0@sha256:a62f40481e05709988fe44e5035b2e0f553cd52bf0ae4e83614928255b00e8c1"
 )
 
 // Of returns the images of an edition.
@@ -63,15 +66,17 @@ func Of(n Name) (Images, error) {
 			NodeExporter: "prom/node-exporter:v1.3.1",
 
 			KubeStateMetrics: kubeStateMetrics, AuthProxy: authProxy, LabelProxy: labelProxy, Grafana: grafana,
+			Topic: agnhost,
 		}, nil
 	case Current:
 		return Images{
 			Node:         defaults.Image, // the one that the pinned kind was released with
-			Echo:         "registry.k8s.io/e2e-test-images/agnhost:2.63.0@sha256:a62f40481e05709988fe44e5035b2e0f553cd52bf0ae4e83614928255b00e8c1",
+			Echo:         agnhost,
 			Prometheus:   "prom/prometheus:v3.13.2@sha256:508729e0e2d18e11fd742a5a5ca70e557b940a93948c3c95fd0123a6fd538b69",
 			NodeExporter: "prom/node-exporter:v1.12.1@sha256:1b4e4438faca4dd7e001dd445d161a4a2091b0fededa84093b3a8dfeae1f1be0",
 
 			KubeStateMetrics: kubeStateMetrics, AuthProxy: authProxy, LabelProxy: labelProxy, Grafana: grafana,
+			Topic: agnhost,
 		}, nil
 	}
 	return Images{}, fmt.Errorf("unknown edition %q", n)

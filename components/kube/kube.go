@@ -5,6 +5,7 @@
 package kube
 
 import (
+	"slices"
 	"time"
 
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
@@ -71,7 +72,11 @@ func Restrict(pod *corev1.PodSpecArgs, user int) {
 		RunAsUser:      pulumi.Int(user),
 		SeccompProfile: &corev1.SeccompProfileArgs{Type: pulumi.String("RuntimeDefault")},
 	}
-	for _, c := range pod.Containers.(corev1.ContainerArray) {
+	all := slices.Clone(pod.Containers.(corev1.ContainerArray))
+	if inits, ok := pod.InitContainers.(corev1.ContainerArray); ok {
+		all = append(all, inits...)
+	}
+	for _, c := range all {
 		c.(*corev1.ContainerArgs).SecurityContext = &corev1.SecurityContextArgs{
 			AllowPrivilegeEscalation: pulumi.Bool(false),
 			Capabilities:             &corev1.CapabilitiesArgs{Drop: pulumi.ToStringArray([]string{"ALL"})},

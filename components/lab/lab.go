@@ -21,6 +21,7 @@ import (
 	"k8sbootcamp/components/monitoring"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/shared"
+	"k8sbootcamp/components/topics"
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/kindcluster"
@@ -116,6 +117,9 @@ func studentFits(s *settings.Settings) []settings.Problem {
 	if s.Dashboards {
 		workloads = append(workloads, shared.Workload{Size: dashboards.Size, Pods: 1})
 	}
+	for _, topic := range s.Topics {
+		workloads = append(workloads, topicWorkloads[topic]...)
+	}
 	tooSmall := quota(s).TooSmallFor(workloads)
 	var found []settings.Problem
 	for _, q := range quotaKeys {
@@ -148,9 +152,10 @@ type place struct {
 	context    pulumi.StringInput // of the kubeconfig
 	kubeconfig pulumi.StringInput // secret
 	scope      monitoring.Scope
-	nodePort   int  // of the app's Service; 0 leaves the choice to the cluster
-	balancers  bool // the cluster gives load balancers
-	restricted bool // Pod Security warns about what is not
+	nodePort   int    // of the app's Service; 0 leaves the choice to the cluster
+	host       string // that the app's Ingress is for
+	balancers  bool   // the cluster gives load balancers
+	restricted bool   // Pod Security warns about what is not
 }
 
 // buildOwn is the whole course on a cluster of the stack's own.
@@ -180,6 +185,7 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 		context:    on.Context,
 		kubeconfig: on.Kubeconfig,
 		nodePort:   s.NodePort,
+		host:       course.IngressHost,
 	})
 	return err
 }
@@ -244,6 +250,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		Namespace:   namespace,
 		Student:     true,
 		ServiceType: s.ServiceType,
+		Claims:      studentTopics(s).Claims > 0,
 		Enforce:     shared.Baseline,
 		Warn:        shared.Restricted,
 		Owned:       shared.StudentOwned(namespace),
@@ -257,6 +264,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		ServiceType:      s.ServiceType,
 		TokenLifetime:    s.TokenLifetime,
 		NodeExporterPort: course.NodeExporterPort,
+		Topics:           studentTopics(s),
 	}
 	if s.Monitoring {
 		student.PrometheusAccount = course.Prometheus
@@ -273,6 +281,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		context:    pulumi.String(on.Namespace), // the one context of the student's kubeconfig
 		kubeconfig: t.Kubeconfig,
 		scope:      monitoring.Student,
+		host:       on.Namespace + ".localhost",
 		balancers:  true,
 		restricted: true,
 	})
@@ -286,8 +295,8 @@ func quota(s *settings.Settings) shared.Quota {
 	return shared.Quota{Pods: s.QuotaPods, CPU: s.QuotaCPU, Memory: s.QuotaMemory}
 }
 
-// buildApps registers the echo app and the monitoring, which it returns, and exports
-// the outputs.
+// buildApps registers the echo app, the monitoring and the topics, which it returns, and
+// exports the outputs.
 func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.Resource, error) {
 	app, err := echo.New(ctx, "bootcamp", &echo.Args{
 		Namespace:         at.namespace,
@@ -317,6 +326,11 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.R
 	if shown != nil {
 		apps = append(apps, shown)
 	}
+	chosen, err := buildTopics(ctx, s, at)
+	if err != nil {
+		return nil, err
+	}
+	apps = append(apps, chosen...)
 
 	prometheusForward := pulumi.String("").ToStringOutput()
 	if s.Monitoring {
@@ -410,6 +424,38 @@ func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place, besid
 		args.Rules = s.Rules
 	}
 	return monitoring.New(ctx, "monitoring", args, at.options...)
+}
+
+// buildTopics registers the topics that are on, which it returns.
+func buildTopics(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.Resource, error) {
+	pods := func(image string) topics.Pods {
+		return topics.Pods{Namespace: at.namespace, Image: image, RolloutTimeout: s.RolloutTimeout, Restricted: at.restricted}
+	}
+	agnhost := pods(s.Images.Topic)
+	var made []pulumi.Resource
+	for _, name := range s.Topics {
+		var topic pulumi.Resource
+		var err error
+		switch name {
+		case settings.TopicEnv:
+			topic, err = topics.NewEnv(ctx, name, &topics.EnvArgs{Pods: agnhost, Greeting: s.Greeting}, at.options...)
+		case settings.TopicConfigMap:
+			topic, err = topics.NewConfigMap(ctx, name, &topics.ConfigMapArgs{Pods: agnhost, Greeting: s.Greeting}, at.options...)
+		case settings.TopicSecret:
+			topic, err = topics.NewSecret(ctx, name, &topics.SecretArgs{Pods: agnhost}, at.options...)
+		case settings.TopicStatefulSet:
+			topic, err = topics.NewStatefulSet(ctx, name, &topics.StatefulSetArgs{Pods: pods(s.Images.Prometheus)}, at.options...)
+		case settings.TopicVolume:
+			topic, err = topics.NewVolume(ctx, name, &topics.VolumeArgs{Pods: agnhost}, at.options...)
+		case settings.TopicIngress:
+			topic, err = topics.NewIngress(ctx, name, &topics.IngressArgs{Namespace: at.namespace, Host: at.host}, at.options...)
+		}
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, topic)
+	}
+	return made, nil
 }
 
 // appURL is where a browser on this machine reaches the application, or empty.

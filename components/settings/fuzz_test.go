@@ -104,8 +104,12 @@ func checkBounds(t *testing.T, in source, s *settings.Settings) {
 		if !ok {
 			v = k.Default
 		}
-		if k.Values != nil {
+		if k.Values != nil && !k.List {
 			assert.Contains(t, k.Values, v, k.Name)
+		}
+		if k.List {
+			require.Len(t, slices.Compact(slices.Sorted(slices.Values(s.Topics))), len(s.Topics), k.Name)
+			require.Subset(t, k.Values, s.Topics)
 		}
 		if k.Min != "" {
 			assert.True(t, within(k, v), "%s is %q, which is not from %s to %s", k.Name, v, k.Min, k.Max)

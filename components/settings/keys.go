@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -24,10 +25,11 @@ type Key struct {
 	Allowed string // in words, for errors
 
 	// What is allowed, as values: the ends of a range, both allowed, in the key's
-	// own notation; or all values there are. Both are empty for a key that takes
-	// any image, name or path.
+	// own notation; or all values there are, of which a list may have several. Both
+	// are empty for a key that takes any image, name, path or text.
 	Min, Max string
 	Values   []string
+	List     bool
 
 	set func(*Settings, string) bool // false where the value is not allowed
 }
@@ -47,6 +49,8 @@ var Keys = []Key{
 	boolean("podMonitoring", false, func(s *Settings, v bool) { s.PodMonitoring = v }),
 	boolean("rules", false, func(s *Settings, v bool) { s.Rules = v }),
 	boolean("dashboards", false, func(s *Settings, v bool) { s.Dashboards = v }),
+	list("topics", Topics, func(s *Settings, v []string) { s.Topics = v }),
+	words("greeting", "Hello Kubernetes!", 200, func(s *Settings) *string { return &s.Greeting }),
 	oneOf("edition", editions.Names, func(s *Settings, v editions.Name) { s.Edition = v }),
 	image("nodeImage", func(i *editions.Images) *string { return &i.Node }),
 	image("echoImage", func(i *editions.Images) *string { return &i.Echo }),
@@ -56,6 +60,7 @@ var Keys = []Key{
 	image("authProxyImage", func(i *editions.Images) *string { return &i.AuthProxy }),
 	image("labelProxyImage", func(i *editions.Images) *string { return &i.LabelProxy }),
 	image("grafanaImage", func(i *editions.Images) *string { return &i.Grafana }),
+	image("topicImage", func(i *editions.Images) *string { return &i.Topic }),
 	duration("rolloutTimeout", "2m30s", "10s", "1h", "90s or 10m", func(s *Settings) *time.Duration { return &s.RolloutTimeout }),
 	text("kubeContext", "the name of a context", 253, func(s *Settings) *string { return &s.KubeContext }),
 	text("kubeconfigPath", "the path of a kubeconfig; empty is kubectl's own rule", 4096, func(s *Settings) *string { return &s.KubeconfigPath }),
@@ -113,6 +118,43 @@ func oneOf[T ~string](name string, values []T, set func(*Settings, T)) Key {
 		set: func(s *Settings, v string) bool {
 			set(s, T(v))
 			return slices.Contains(words, v)
+		},
+	}
+}
+
+// list is a key that takes any of its values, each once, or "all"; between them are
+// commas, spaces or both. The setting has them in the key's own order.
+func list(name string, values []string, set func(*Settings, []string)) Key {
+	const all = "all"
+	return Key{
+		Name: name, Type: "string", Values: values, List: true,
+		Allowed: "names out of " + strings.Join(values, ", ") + ", each once, with commas or spaces between them; or " + all,
+		set: func(s *Settings, v string) bool {
+			given := strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+			if slices.Equal(given, []string{all}) {
+				given = values
+			}
+			var on []string
+			for _, one := range values {
+				if slices.Contains(given, one) {
+					on = append(on, one)
+				}
+			}
+			set(s, on)
+			return len(on) == len(given) && (v == "" || len(on) > 0)
+		},
+	}
+}
+
+// words are a line of text that is shown as it stands.
+func words(name, def string, longest int, field func(*Settings) *string) Key {
+	return Key{
+		Name: name, Type: "string", Default: def,
+		Allowed: fmt.Sprintf("a line of 1 to %d characters, all of which can be seen", longest),
+		set: func(s *Settings, v string) bool {
+			*field(s) = v
+			hidden := func(r rune) bool { return !unicode.IsGraphic(r) } // a space of any width is not
+			return strings.TrimSpace(v) != "" && utf8.ValidString(v) && utf8.RuneCountInString(v) <= longest && strings.IndexFunc(v, hidden) < 0
 		},
 	}
 }

@@ -61,6 +61,9 @@ type Settings struct {
 	Rules          bool // of Prometheus, recording and alerting
 	Dashboards     bool // Grafana
 
+	Topics   []string // of chapter 5, in the order of Topics, each once
+	Greeting string   // what the topics env and configmap show
+
 	Edition editions.Name
 	Images  editions.Images // the edition's, with the overrides
 
@@ -77,7 +80,20 @@ const (
 	Dashboards    = "dashboards"
 )
 
-// Exercises are those of them that are on.
+// The topics, which the text names in chapter 5 and leaves out.
+const (
+	TopicEnv         = "env"
+	TopicConfigMap   = "configmap"
+	TopicSecret      = "secret"
+	TopicStatefulSet = "statefulset"
+	TopicVolume      = "volume"
+	TopicIngress     = "ingress"
+)
+
+// Topics are all of them.
+var Topics = []string{TopicEnv, TopicConfigMap, TopicSecret, TopicStatefulSet, TopicVolume, TopicIngress}
+
+// Exercises are those of them that are on, and the topics, each as topic-NAME.
 func (s *Settings) Exercises() []string {
 	on := []string{}
 	for _, e := range []struct {
@@ -87,6 +103,9 @@ func (s *Settings) Exercises() []string {
 		if e.on {
 			on = append(on, e.key)
 		}
+	}
+	for _, name := range s.Topics {
+		on = append(on, "topic-"+name)
 	}
 	return on
 }
@@ -174,6 +193,8 @@ func Parse(in Input, checks ...Check) (*Settings, error) {
 			AuthProxy:        cmp.Or(s.Images.AuthProxy, images.AuthProxy),
 			LabelProxy:       cmp.Or(s.Images.LabelProxy, images.LabelProxy),
 			Grafana:          cmp.Or(s.Images.Grafana, images.Grafana),
+
+			Topic: cmp.Or(s.Images.Topic, images.Topic),
 		}
 		for _, check := range checks {
 			for _, p := range check(s) {

@@ -104,10 +104,19 @@ var special = map[string]values{
 	"echoImage":         images,
 	"prometheusImage":   images,
 	"nodeExporterImage": images,
-	"kubeContext":       {good: []string{"arn:aws:eks:eu-west-1:1:cluster/class", strings.Repeat("x", 253)}, bad: []string{strings.Repeat("x", 254)}},
-	"kubeconfigPath":    {good: []string{"~/with space", `C:\Users\teacher\config`}, bad: []string{strings.Repeat("x", 4097)}},
-	"quotaCPU":          {good: []string{"2500m"}, bad: []string{"6Gi"}},
-	"quotaMemory":       {good: []string{"4096Mi"}, bad: []string{"4GB"}},
+	"topicImage":        images,
+	"topics": {
+		good: []string{"all", "env secret", "secret,env", "env, volume", " env ", "env,", "env configmap secret statefulset volume ingress"},
+		bad:  []string{"env env", "env,all", "all all", "env;secret", "env\tsecret", "enw", "env secrets", ",", " , ", "topic-env", "none"},
+	},
+	"greeting": {
+		good: []string{"x", "こんにちは　Kubernetes", strings.Repeat("漢", 200), "$(POD_NAME) $5 100%", "'\"`\\", "🚀"},
+		bad:  []string{"", " ", "\t", "a\u202eb", "a\u200bb", "a\xffb", strings.Repeat("x", 201)},
+	},
+	"kubeContext":    {good: []string{"arn:aws:eks:eu-west-1:1:cluster/class", strings.Repeat("x", 253)}, bad: []string{strings.Repeat("x", 254)}},
+	"kubeconfigPath": {good: []string{"~/with space", `C:\Users\teacher\config`}, bad: []string{strings.Repeat("x", 4097)}},
+	"quotaCPU":       {good: []string{"2500m"}, bad: []string{"6Gi"}},
+	"quotaMemory":    {good: []string{"4096Mi"}, bad: []string{"4GB"}},
 }
 
 var images = values{
@@ -131,10 +140,18 @@ var needed = map[string]source{"rules": {"podMonitoring": "true"}, "dashboards":
 func usual(t testing.TB, k settings.Key) values {
 	t.Helper()
 	v := values{
-		good: append([]string{k.Default}, k.Values...),
+		good: slices.Concat([]string{k.Default}, k.Values),
 		bad:  []string{"a\nb", "a\x00b", "\x1b[31mred", strings.Repeat("x", 100_000)},
 	}
-	if k.Min == "" && k.Values == nil { // any name, path or image
+	if k.Min == "" && k.Values == nil { // any name, path, image or text
+		return v
+	}
+	if k.List {
+		v.good = append(v.good, strings.Join(k.Values, ","), strings.Join(k.Values, " "))
+		for _, one := range k.Values {
+			v.bad = append(v.bad, strings.ToUpper(one), one[:len(one)-1], one+one, one+","+one, one+"\n", one+";id")
+		}
+		v.bad = append(v.bad, "$(id)", "maß")
 		return v
 	}
 	v.bad = append(v.bad, "", "$(id)", "maß", " "+k.Default, k.Default+" ", k.Default+"\n", k.Default+";id")
@@ -262,7 +279,7 @@ func changed(within string, a, b reflect.Value) []string {
 		switch {
 		case a.Field(i).Kind() == reflect.Struct:
 			names = append(names, changed(name+".", a.Field(i), b.Field(i))...)
-		case !a.Field(i).Equal(b.Field(i)):
+		case !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()):
 			names = append(names, name)
 		}
 	}
@@ -312,6 +329,26 @@ func TestImages(t *testing.T) {
 	require.NoError(t, err)
 	want.Echo, want.Prometheus = "example/echo:1", "example/prometheus:2"
 	assert.Equal(t, want, got.Images)
+}
+
+// TestTopics: a list is in the key's own order, however it is written, and all is all.
+func TestTopics(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string][]string{
+		"": nil, "env": {"env"}, "volume, env": {"env", "volume"}, "secret env": {"env", "secret"},
+		"all": settings.Topics,
+	} {
+		got, err := parse(source{"topics": in})
+		require.NoError(t, err, in)
+		assert.Equal(t, want, got.Topics, "%q", in)
+		for i, exercise := range got.Exercises() {
+			assert.Equal(t, "topic-"+want[i], exercise)
+		}
+		assert.Len(t, got.Exercises(), len(want))
+	}
+	for _, name := range settings.Topics {
+		assert.Contains(t, problems(t, source{"topics": "nothing"}.input())[0].Allowed, name)
+	}
 }
 
 // TestNeeds: what stands on another exercise, and that one off.

@@ -43,6 +43,7 @@ type PlaceArgs struct {
 	// ServiceType is one that the policy lets a student's Services have, beside
 	// ClusterIP.
 	ServiceType string
+	Claims      bool   // the policy lets a student's pods use PersistentVolumeClaims
 	Enforce     string // Pod Security level of the namespace
 	Warn        string // Pod Security level that is warned about
 	// Owned are the stack's objects outside its namespace, and Required those
@@ -171,6 +172,9 @@ func NewPlace(ctx *pulumi.Context, name string, args *PlaceArgs, opts ...pulumi.
 	if args.Student {
 		labels[sharedcluster.LabelStudent] = pulumi.String("true")
 		labels[serviceTypeLabel] = pulumi.String(args.ServiceType)
+		if args.Claims {
+			labels[claimsLabel] = pulumi.String("true")
+		}
 	}
 	namespace, err := corev1.NewNamespace(ctx, args.Namespace, &corev1.NamespaceArgs{Metadata: meta},
 		pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.DeleteBeforeReplace(true))

@@ -24,6 +24,10 @@ const PolicyStudents = "bootcamp-platform-students"
 // Service, beside ClusterIP, that the stack asked for.
 const serviceTypeLabel = "bootcamp/service-type"
 
+// claimsLabel of a student's namespace, which the policy reads, is "true" where the stack
+// has PersistentVolumeClaims.
+const claimsLabel = "bootcamp/claims"
+
 // kinds are those of an API group; all are served as v1.
 type kinds struct {
 	group     string
@@ -125,8 +129,9 @@ variables.resource == 'pods' && !variables.tenant && !variables.pod.priorityClas
 	Name: "volume types",
 	on:   podSpecs,
 	admits: `!has(variables.pod.volumes) || variables.pod.volumes.all(v,
-has(v.configMap) || has(v.emptyDir) || has(v.projected) || has(v.secret) || has(v.downwardAPI))`,
-	Message: "a student's volumes may be of the types configMap, emptyDir, projected, secret and downwardAPI, since all others take storage of the cluster or reach out of it",
+has(v.configMap) || has(v.emptyDir) || has(v.projected) || has(v.secret) || has(v.downwardAPI) ||
+has(v.persistentVolumeClaim) && variables.claims)`,
+	Message: "a student's volumes may be of the types configMap, emptyDir, projected, secret and downwardAPI, and persistentVolumeClaim where the stack has a topic with claims, since all others take storage of the cluster or reach out of it",
 }, {
 	Name: "projected tokens",
 	on:   podSpecs,
@@ -185,6 +190,8 @@ func PolicySpec(audiences []string) api.ValidatingAdmissionPolicySpec {
 			{Name: "oldOwners", Expression: `request.operation == 'UPDATE' && has(oldObject.metadata.ownerReferences) ? oldObject.metadata.ownerReferences : []`},
 			{Name: "serviceType", Expression: `has(namespaceObject.metadata.labels) && '` + serviceTypeLabel + `' in namespaceObject.metadata.labels ? ` +
 				`namespaceObject.metadata.labels['` + serviceTypeLabel + `'] : 'ClusterIP'`},
+			{Name: "claims", Expression: `has(namespaceObject.metadata.labels) && '` + claimsLabel + `' in namespaceObject.metadata.labels && ` +
+				`namespaceObject.metadata.labels['` + claimsLabel + `'] == 'true'`},
 			{Name: "audiences", Expression: celList(audiences)},
 		},
 	}

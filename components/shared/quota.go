@@ -11,6 +11,7 @@ import (
 
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/monitoring"
+	"k8sbootcamp/components/topics"
 )
 
 // Quota bounds a namespace; CPU and memory are Kubernetes quantities, of the
@@ -48,6 +49,9 @@ const (
 type Workload struct {
 	Size kube.Size
 	Pods int
+	// InPlace tells that an old pod goes before its successor comes, as of a StatefulSet
+	// and of a Deployment that is recreated.
+	InPlace bool
 }
 
 // TooSmallFor returns the resources of which the workloads need more than the
@@ -58,12 +62,16 @@ func (q Quota) TooSmallFor(workloads []Workload) map[Resource]string {
 	pods := 0
 	var cpu, memory, largestCPU, largestMemory resource.Quantity
 	for _, w := range workloads {
-		pods += w.Pods + (w.Pods+3)/4
+		pods += w.Pods
 		c, m := resource.MustParse(w.Size.CPULimit), resource.MustParse(w.Size.MemoryLimit)
 		for range w.Pods {
 			cpu.Add(c)
 			memory.Add(m)
 		}
+		if w.InPlace {
+			continue
+		}
+		pods += (w.Pods + 3) / 4
 		if c.Cmp(largestCPU) > 0 {
 			largestCPU = c
 		}
@@ -140,29 +148,38 @@ const spare = 4
 // beside it under other names. A test counts them in the stack's objects and in the
 // text's files.
 var counted = map[string]int{
-	"count/configmaps":       1 + 2 + 1,
-	"count/serviceaccounts":  1 + 3 + 1,
-	"count/services":         0 + 4 + 3,
-	"count/deployments.apps": 0 + 4 + 2,
-	"count/daemonsets.apps":  0 + 0 + 1,
+	"count/configmaps":        1 + 4 + 1,
+	"count/serviceaccounts":   1 + 3 + 1,
+	"count/services":          0 + 9 + 3,
+	"count/deployments.apps":  0 + 9 + 2,
+	"count/daemonsets.apps":   0 + 0 + 1,
+	"count/statefulsets.apps": 0 + 1 + 0,
 }
 
-// revisions are the objects that one Deployment or DaemonSet has while it rolls
+// revisions are the objects that one Deployment, DaemonSet or StatefulSet has while it rolls
 // out: ten old ones, which is Kubernetes' own revisionHistoryLimit, the one that is
 // there, and the new one.
 const revisions = 10 + 2
 
 // studentHard are the bounds of a student's namespace: everything in it that can
 // be counted.
-func studentHard(q Quota, serviceType string) pulumi.StringMap {
+func studentHard(q Quota, serviceType string, claims int) pulumi.StringMap {
 	hard := q.hard()
 	set := func(what string, n int) { hard[what] = pulumi.String(strconv.Itoa(n)) }
 	for what, n := range counted {
 		set(what, n+spare)
 	}
 	set("count/replicasets.apps", (counted["count/deployments.apps"]+spare)*revisions)
-	set("count/controllerrevisions.apps", (counted["count/daemonsets.apps"]+spare)*revisions)
+	set("count/controllerrevisions.apps", (counted["count/daemonsets.apps"]+counted["count/statefulsets.apps"]+spare)*revisions)
 	set("count/pods", 2*q.Pods) // those that have finished, or were evicted, stay
+	if claims > 0 {             // those of the stack, and not one more
+		set("persistentvolumeclaims", claims)
+		storage := *resource.NewQuantity(0, resource.BinarySI)
+		for range claims {
+			storage.Add(resource.MustParse(topics.ClaimSize))
+		}
+		hard["requests.storage"] = pulumi.String(storage.String())
+	}
 	switch serviceType {
 	case "NodePort":
 		set("services.nodeports", 1)

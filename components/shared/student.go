@@ -15,6 +15,7 @@ import (
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/rbac"
 	"k8sbootcamp/components/tool"
+	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/sharedcluster"
 )
 
@@ -40,6 +41,14 @@ type StudentArgs struct {
 	// NodeExporterPort is where Prometheus finds the class's node-exporter, on
 	// every node.
 	NodeExporterPort int
+	Topics           Topics
+}
+
+// Topics are what a stack's topics take of a shared cluster beyond the course's own kinds.
+type Topics struct {
+	Claims  int    // PersistentVolumeClaims, each of topics.ClaimSize
+	Secret  string // that the student may read, and no other; empty is none
+	Ingress bool   // of the echo app
 }
 
 // Validate reports every argument that cannot be used.
@@ -90,7 +99,7 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 	if err := ctx.RegisterComponentResource(StudentType, name, t, opts...); err != nil {
 		return nil, err
 	}
-	limits, err := newLimits(ctx, on, studentHard(args.Quota, args.ServiceType), args.Quota, t)
+	limits, err := newLimits(ctx, on, studentHard(args.Quota, args.ServiceType, args.Topics.Claims), args.Quota, t)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +111,11 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 	inside := append(t.Options(), pulumi.Parent(t))
 	if err := newNetworkPolicy(ctx, on, args.NodeExporterPort, inside); err != nil {
 		return nil, err
+	}
+	if args.Topics.Ingress {
+		if err := newIngressPolicy(ctx, on, inside); err != nil {
+			return nil, err
+		}
 	}
 	meta := on.WideMeta(on.Namespace)
 	meta.Namespace = pulumi.String(PlatformNamespace)
@@ -177,7 +191,41 @@ func studentRules(namespace string, args *StudentArgs) []rbac.Rule {
 		rules = append(rules, rbac.Rule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"},
 			ResourceNames: []string{args.PrometheusAccount}, Verbs: []rbac.Verb{rbac.Create}})
 	}
+	if args.Topics.Claims > 0 {
+		rules = append(rules, rbac.Rule{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims"}, Verbs: rbac.Read})
+	}
+	if args.Topics.Secret != "" {
+		// This one alone: who could make others would have tokens of accounts that never end.
+		rules = append(rules, rbac.Rule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{args.Topics.Secret}, Verbs: []rbac.Verb{rbac.Get}})
+	}
+	if args.Topics.Ingress {
+		rules = append(rules, rbac.Rule{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"ingresses"}, Verbs: rbac.Read})
+	}
 	return rules
+}
+
+// newIngressPolicy lets the cluster's Ingress controller reach the app, wherever it is but
+// in another student's namespace.
+func newIngressPolicy(ctx *pulumi.Context, on *Place, opts []pulumi.ResourceOption) error {
+	name := on.Namespace + "-ingress"
+	_, err := networkingv1.NewNetworkPolicy(ctx, name, &networkingv1.NetworkPolicyArgs{
+		Metadata: kube.Meta(on.Namespace, name, "bootcamp"),
+		Spec: &networkingv1.NetworkPolicySpecArgs{
+			PodSelector: &metav1.LabelSelectorArgs{MatchLabels: kube.Selector(course.App)},
+			PolicyTypes: pulumi.ToStringArray([]string{"Ingress"}),
+			Ingress: networkingv1.NetworkPolicyIngressRuleArray{&networkingv1.NetworkPolicyIngressRuleArgs{
+				From: networkingv1.NetworkPolicyPeerArray{&networkingv1.NetworkPolicyPeerArgs{
+					NamespaceSelector: &metav1.LabelSelectorArgs{MatchExpressions: metav1.LabelSelectorRequirementArray{
+						&metav1.LabelSelectorRequirementArgs{Key: pulumi.String(sharedcluster.LabelStudent), Operator: pulumi.String("DoesNotExist")},
+					}},
+				}},
+				Ports: networkingv1.NetworkPolicyPortArray{&networkingv1.NetworkPolicyPortArgs{
+					Protocol: pulumi.String("TCP"), Port: pulumi.Int(course.AppPort),
+				}},
+			}},
+		},
+	}, opts...)
+	return err
 }
 
 // newNetworkPolicy lets in and out what the course needs and nothing else:

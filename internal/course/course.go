@@ -45,6 +45,25 @@ const (
 	GrafanaPort = 3000
 )
 
+// The topics of chapter 5: Deployments, Services, ConfigMaps and the like of these
+// names, and the label app of their pods. The text has no manifests of them.
+const (
+	TopicEnv          = "topic-env"
+	TopicConfigMap    = "topic-configmap"     // whose pod reads it as a file
+	TopicConfigMapEnv = "topic-configmap-env" // whose pod reads it as a variable
+	TopicSecret       = "topic-secret"
+	TopicStatefulSet  = "topic-statefulset"
+	TopicVolume       = "topic-volume"
+	TopicPort         = 8080 // of each of their pods but the database's, and of their Services
+)
+
+// The Ingress of the app (chapters 3-3 and 5), and on a cluster of the stack's own the
+// host that it is for. All names below localhost are this machine (RFC 6761).
+const (
+	Ingress     = "bootcamp"
+	IngressHost = "bootcamp.localhost"
+)
+
 // Local ports of the port-forward commands; Prometheus's is the text's.
 const (
 	AppForwardPort        = 8081

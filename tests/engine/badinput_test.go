@@ -24,13 +24,16 @@ var hostile = []string{
 	"../../etc/passwd", "--help", "-", "<script>", strings.Repeat("a", 300), strings.Repeat("9", 300), strings.Repeat("é", 300),
 }
 
-// free are the keys whose values are names of the user's own; they are never more
-// than looked up.
-var free = []string{"kubeContext", "kubeconfigPath"}
+// free are the keys whose values are names or words of the user's own; they are never
+// more than looked up or shown.
+var free = []string{"kubeContext", "kubeconfigPath", "greeting"}
 
 // outside are values just outside of what a key takes, in its own notation.
 func outside(t *testing.T, k settings.Key) []string {
 	switch {
+	case k.List:
+		first := k.Values[0]
+		return []string{strings.ToUpper(first), first + first, first + "," + first, first + ";" + first, ","}
 	case len(k.Values) > 0:
 		first := k.Values[0]
 		return []string{strings.ToUpper(first), first + " ", first + first, ""}

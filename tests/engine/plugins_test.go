@@ -9,11 +9,13 @@ import (
 	"reflect"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/pulumi/pulumi/pkg/v3/resource/deploy/deploytest"
 	"github.com/pulumi/pulumi/pkg/v3/resource/plugin"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 
+	"k8sbootcamp/internal/certificate"
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/password"
@@ -197,11 +199,18 @@ func commandProvider(w *world) plugin.Provider {
 }
 
 // secretTool is cmd/secret.
-func secretTool(_ context.Context, _ *world, verb string, _ map[string]string, _ string) (string, error) {
-	if verb != password.Verb {
-		return "", fmt.Errorf("secret has no command %q", verb)
+func secretTool(_ context.Context, _ *world, verb string, env map[string]string, _ string) (string, error) {
+	switch verb {
+	case password.Verb:
+		return "THE-PASSWORD-OF-THIS-WORLD", nil // always one, so that worlds can be compared
+	case certificate.Verb:
+		pair, err := certificate.New(env[certificate.EnvHost], time.Now())
+		if err != nil {
+			return "", err
+		}
+		return pair.String(), nil
 	}
-	return "THE-PASSWORD-OF-THIS-WORLD", nil // always one, so that worlds can be compared
+	return "", fmt.Errorf("secret has no command %q", verb)
 }
 
 // kindclusterTool is cmd/kindcluster on the world's Docker.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/pulumi/pulumi/pkg/v3/backend/display"
@@ -16,8 +17,8 @@ import (
 	"k8sbootcamp/tests/internal/results"
 )
 
-// TestSecrets follows the key of a kubeconfig through the engine: it is
-// in no message, no diff and no event, and the state has it encrypted.
+// TestSecrets follows the key of a kubeconfig, and what the topics have to hide, through
+// the engine: it is in no message, no diff and no event, and the state has it encrypted.
 func TestSecrets(t *testing.T) {
 	s := newSim(t, newWorld(), "dev")
 	secrets := map[string]bool{} // of every cluster that there was
@@ -32,10 +33,21 @@ func TestSecrets(t *testing.T) {
 		}
 	}
 	hidden("first up", s.once(up, nil, false))
+	first := s.world.Clusters["bootcamp-dev"].Key()
 	hidden("preview of another shape", s.once(up, cfg{"workers": "1"}, true))
 	hidden("another shape", s.once(up, cfg{"workers": "1"}, false))
-	hidden("refresh", s.once(refresh, nil, false))
-	require.Len(t, secrets, 2)
+	topics := s.once(up, cfg{"workers": "1", "topics": "all"}, false)
+	for name, key := range map[string]string{"topic-secret": "password", "bootcamp": "tls.key"} {
+		object := s.world.Clusters["bootcamp-dev"].Objects["Secret/default/"+name]
+		content, ok := object["stringData"].(map[string]any)
+		require.True(t, ok, "no Secret %s: %v", name, topics.err)
+		lines := strings.Split(content[key].(string), "\n") // of a key in PEM one will do
+		secrets[lines[min(2, len(lines)-1)]] = true
+	}
+	hidden("topics", topics)
+	hidden("preview of others", s.once(up, cfg{"workers": "1", "topics": "env"}, true))
+	hidden("refresh", s.once(refresh, cfg{"workers": "1", "topics": "all"}, false))
+	require.Len(t, secrets, 4)
 
 	_, manager, err := passphrase.NewPassphraseSecretsManager("a passphrase")
 	require.NoError(t, err)
@@ -48,10 +60,13 @@ func TestSecrets(t *testing.T) {
 		require.NoError(t, err)
 		return string(raw)
 	}
-	require.NotContains(t, stateFile(false), s.world.Clusters["bootcamp-dev"].Key(), "the state has the key in clear")
-	require.Contains(t, stateFile(true), s.world.Clusters["bootcamp-dev"].Key(), "the key is not in the state at all, so this test proves nothing")
+	delete(secrets, first)
+	for secret := range secrets {
+		require.NotContains(t, stateFile(false), secret, "the state has it in clear")
+		require.Contains(t, stateFile(true), secret, "it is not in the state at all, so this test proves nothing")
+	}
 	hidden("destroy", s.clone(t).once(destroy, nil, false))
-	results.Fact("Secrets, in process: the kubeconfig's key is in no message, event or diff of up, preview, refresh and destroy, and encrypted in the state.")
+	results.Fact("Secrets, in process: the kubeconfig's key, the topics' password and their certificate's key are in no message, event or diff of up, preview, refresh and destroy, and encrypted in the state.")
 }
 
 // render is what the CLI would show of events: as JSON, and as a detailed diff.

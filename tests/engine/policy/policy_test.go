@@ -101,6 +101,8 @@ func plugin(t *testing.T) *validating.Plugin {
 	spec.MatchConstraints = defaulted(spec.MatchConstraints)
 	client := fake.NewClientset(
 		student("alice", "ClusterIP"), student("nodeport", "NodePort"), student("balanced", "LoadBalancer"), student("odd", "ExternalName"),
+		namespace("bootcamp-claims", map[string]string{"bootcamp/student": "true", "bootcamp/service-type": "ClusterIP", "bootcamp/claims": "true"}),
+		namespace("bootcamp-unclaimed", map[string]string{"bootcamp/student": "true", "bootcamp/service-type": "ClusterIP", "bootcamp/claims": "false"}),
 		namespace("bootcamp-before", map[string]string{"bootcamp/student": "true"}), namespace("others", nil),
 		&api.ValidatingAdmissionPolicy{ObjectMeta: name, Spec: spec},
 		&api.ValidatingAdmissionPolicyBinding{ObjectMeta: name, Spec: api.ValidatingAdmissionPolicyBindingSpec{
@@ -335,6 +337,13 @@ var rows = map[string][]struct {
 	"volume types": {
 		{"ephemeral", false, request{object: pod("volumes: [{name: v, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Ti}}}}}}]")}},
 		{"a claim", false, request{object: pod("volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]")}},
+		{"a claim, by a controller", false, request{by: controller, object: pod("volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]")}},
+		{"a claim where the stack says that it has none", false, request{by: controller, namespace: "bootcamp-unclaimed", object: pod("volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]")}},
+		{"a claim in a namespace that says nothing", false, request{by: controller, namespace: "bootcamp-before", object: pod("volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]")}},
+		{"ephemeral where the stack has claims", false, request{by: human("bootcamp-claims"), namespace: "bootcamp-claims", object: pod("volumes: [{name: v, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}]")}},
+		{"the node's where the stack has claims", false, request{by: controller, namespace: "bootcamp-claims", object: pod("volumes: [{name: v, persistentVolumeClaim: {claimName: c}}, {name: w, hostPath: {path: /}}]")}},
+		{"a claim where the stack has some", true, request{by: human("bootcamp-claims"), namespace: "bootcamp-claims", object: pod("volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]")}},
+		{"a claim of a StatefulSet's pod where the stack has some", true, request{by: controller, namespace: "bootcamp-claims", object: pod("volumes: [{name: v, persistentVolumeClaim: {claimName: c}}, {name: w, configMap: {name: c}}]")}},
 		{"NFS", false, request{object: deployment("volumes: [{name: v, nfs: {server: 192.0.2.1, path: /}}]")}},
 		{"CSI", false, request{object: deployment("volumes: [{name: v, csi: {driver: example.com}}]")}},
 		{"an image", false, request{object: pod("volumes: [{name: v, image: {reference: 'i:1'}}]")}},

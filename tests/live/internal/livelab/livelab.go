@@ -236,6 +236,7 @@ func Images(edition string) map[string]string {
 	keys := map[string]string{
 		"echoImage": images.Echo, "prometheusImage": images.Prometheus, "nodeExporterImage": images.NodeExporter,
 		"kubeStateMetricsImage": images.KubeStateMetrics,
+		"topicImage":            images.Topic,
 	}
 	for key, image := range keys {
 		tag, _, pinned := strings.Cut(image, "@")
