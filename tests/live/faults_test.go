@@ -140,6 +140,7 @@ const (
 	turnNetwork
 	turnPods
 	turnExercises
+	turnGuide
 	turns
 )
 
