@@ -205,7 +205,8 @@ func index(lines, part []string) int {
 }
 
 // Fill returns a run's output with as many lines left out as a page leaves out: those
-// that it shows first and last are as many as before, those between are the same ones.
+// that it shows first and last are as many as before, those between are the same ones,
+// but for numbers.
 func Fill(page, run []string) []string {
 	first, rest, elided := cut(page)
 	if !elided || len(run) < len(first) {
@@ -220,18 +221,22 @@ func Fill(page, run []string) []string {
 			}
 			return append(out, left[len(left)-len(part):]...)
 		}
-		at := -1 // a line of a run is a line of its normal form, but for those that wait
-		for i := 0; i+len(part) <= len(left) && at < 0; i++ {
-			if slices.Equal(Normalize(left[i:i+len(part)]), Normalize(part)) {
-				at = i
-			}
-		}
+		at := index(countless(left), countless(part))
 		if at < 0 {
 			return run
 		}
 		out = append(append(out, left[at:at+len(part)]...), Elided)
 		left = left[at+len(part):]
 	}
+}
+
+// countless returns as many lines, without numbers and what differs from run to run.
+func countless(lines []string) (out []string) {
+	for _, line := range lines {
+		normal := strings.Join(Normalize([]string{line}), "")
+		out = append(out, numberRE.ReplaceAllString(normal, "N"))
+	}
+	return out
 }
 
 // volatile is what differs from run to run, or from machine to machine, and what is put
@@ -251,7 +256,8 @@ var volatile = []struct {
 	{regexp.MustCompile(`\b\d{10}(\.\d+)?,`), "TIME,"},
 	{regexp.MustCompile(`\b\d+ bytes\b`), "N bytes"},
 	{regexp.MustCompile(`\((\d+[hms])+\)`), "(TIME)"},
-	{regexp.MustCompile(`\bafter (\d+[hms])+$`), "after TIME"},
+	{regexp.MustCompile(`\bafter ([0-9.]+[hms])+$`), "after TIME"},
+	{regexp.MustCompile(`\.go:\d+:\d+:`), ".go:LINE:"},
 	{regexp.MustCompile(`^(node_\w+(\{.*\})?) [0-9.e+-]+$`), "$1 VALUE"},
 	{regexp.MustCompile(` deleted from default namespace$`), " deleted"}, // of newer kubectls
 	{regexp.MustCompile(`\s+`), " "},
@@ -261,6 +267,7 @@ var volatile = []struct {
 var (
 	headerRE  = regexp.MustCompile(`^NAME\b.*\bAGE\b`) // of kubectl's tables
 	ageRE     = regexp.MustCompile(`(\s)(\d+[dhmsy])+(\s|$)`)
+	numberRE  = regexp.MustCompile(`\d+`)
 	waitingRE = regexp.MustCompile(`^Waiting for `) // as many as it takes
 )
 
