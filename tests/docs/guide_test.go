@@ -274,6 +274,7 @@ func TestGuideShows(t *testing.T) {
 	for page, run := range map[string]string{
 		"NAME READY AGE\nbootcamp-69f4676f69-9bd9t 1/1 45s": "NAME   READY   AGE\nbootcamp-6c95cd67c7-2r6g9   1/1   3m7s",
 		"node-exporter-bp7x8":                               "node-exporter-lqtrt",
+		"dev dev nothing left 32s":                          "dev   dev   nothing left   1m2s",
 		"came after 3s":                                     "came after 2.1s",
 		"a.go:119:4: unknown":                               "a.go:7:11: unknown",
 		"[dev] ready (2m44s)":                               "[dev] ready (1h0m5s)",

@@ -191,6 +191,9 @@ func (s *reader) asSeen(out string) []string {
 	out = strings.ReplaceAll(out, " --stack "+s.stack, "")
 	out = regexp.MustCompile(`\b`+s.stack+`\b`).ReplaceAllString(out, "dev")
 	out = strings.ReplaceAll(out, s.dir, "/home/you/bootcamp")
+	if cli, err := exec.LookPath("pulumi"); err == nil {
+		out = strings.ReplaceAll(out, cli, "/usr/local/bin/pulumi")
+	}
 	if s.node != "" {
 		images, err := editions.Of(editions.Course)
 		require.NoError(s.t, err)
