@@ -141,6 +141,7 @@ const (
 	turnPods
 	turnExercises
 	turnTopics
+	turnGuide
 	turns
 )
 

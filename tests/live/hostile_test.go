@@ -36,7 +36,7 @@ import (
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
-var update = flag.Bool("update", false, "write docs/hostile.md and docs/network.md anew")
+var update = flag.Bool("update", false, "write docs/hostile.md, docs/network.md and the outputs of docs/guide anew")
 
 // TestHostileStudent has a student who means harm try what there is to try on a
 // shared cluster, and one who does not type the course's commands. What was
