@@ -62,11 +62,20 @@ func TestTopics(t *testing.T) {
 	out, err = s.Up("--expect-no-changes")
 	step("up with nothing to do", out, err)
 
-	t.Run("Ingress", func(t *testing.T) { c.ingress(t, course.IngressHost) })
+	const file, asVariable, env = "/api/v1/namespaces/default/services/topic-configmap/proxy/config/greeting",
+		"/api/v1/namespaces/default/services/topic-configmap-env/proxy/", "/api/v1/namespaces/default/services/topic-env/proxy/"
+	t.Run("Ingress", func(t *testing.T) {
+		show(t, s, "get", "ingress,secret", "bootcamp")
+		c.ingress(t, course.IngressHost)
+	})
 	t.Run("Greeting", func(t *testing.T) {
 		c.says(t, course.TopicEnv, "/", "Hello Kubernetes!")
 		c.says(t, course.TopicConfigMap, "/config/greeting", "Hello Kubernetes!")
 		c.says(t, course.TopicConfigMapEnv, "/", "Hello Kubernetes!")
+		for _, path := range []string{env, file, asVariable} {
+			show(t, s, "get", "--raw", path)
+		}
+		show(t, s, "get", "pods")
 		before := map[string]string{}
 		for _, name := range []string{course.TopicEnv, course.TopicConfigMap, course.TopicConfigMapEnv} {
 			before[name] = c.pod(t, name)
@@ -76,6 +85,10 @@ func TestTopics(t *testing.T) {
 		out, err := s.Up("--diff")
 		step("up --diff of a greeting", out, err)
 		changed := time.Now()
+		for _, path := range []string{env, file, asVariable} {
+			show(t, s, "get", "--raw", path)
+		}
+		show(t, s, "get", "pods")
 		c.says(t, course.TopicEnv, "/", greeting)
 		c.says(t, course.TopicConfigMapEnv, "/", greeting)
 		assert.NotEqual(t, before[course.TopicEnv], c.pod(t, course.TopicEnv), "a variable changed in a pod that was there")
@@ -91,6 +104,16 @@ func TestTopics(t *testing.T) {
 	volumes := c.volumes(t)
 	require.Len(t, volumes, 2)
 	t.Run("Pods deleted", func(t *testing.T) {
+		const data, query = "/api/v1/namespaces/default/services/topic-volume/proxy/data/",
+			"/api/v1/namespaces/default/services/topic-statefulset/proxy/api/v1/query?query=count_over_time(up[1h])"
+		look := func() {
+			show(t, s, "get", "pods", "--selector", "app in (topic-volume, topic-statefulset)")
+			show(t, s, "get", "--raw", data)
+			show(t, s, "get", "--raw", query)
+		}
+		show(t, s, "get", "statefulset,pvc")
+		look()
+		defer look()
 		was := map[string]string{}
 		for _, name := range []string{course.TopicStatefulSet, course.TopicVolume} {
 			was[name] = string(c.podObject(t, name).UID)
@@ -138,6 +161,7 @@ func TestTopics(t *testing.T) {
 			require.Greater(t, len(value), 20)
 			secrets = append(secrets, value, encoded)
 		}
+		show(t, s, "logs", "deployment/topic-secret", "--container", "look")
 		log, err := s.Kubectl("logs", "deployment/topic-secret", "--all-containers")
 		step("logs", log, err)
 		assert.Regexp(t, `mount type of "/etc/bootcamp": tmpfs`, log, "it is in memory alone")
@@ -256,6 +280,13 @@ func TestTopicsOnShared(t *testing.T) {
 	assert.EventuallyWithT(t, func(c *assert.CollectT) { // a disk goes after its claim
 		assert.Equal(c, empty, on.objects(), "something is left")
 	}, 2*time.Minute, 2*time.Second)
+}
+
+// show logs what docs/topics has of it.
+func show(t *testing.T, s *livelab.Stack, args ...string) {
+	t.Helper()
+	out, err := s.Kubectl(args...)
+	t.Logf("$ kubectl %s\n%s(%v)", strings.Join(args, " "), out, err)
 }
 
 // topicLab is a namespace with topics, by whoever's account.
