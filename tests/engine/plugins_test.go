@@ -416,7 +416,7 @@ func kubernetesProvider(w *world) plugin.Provider {
 			return plugin.ReadResponse{Status: resource.StatusOK}, nil
 		}
 		in := resource.NewPropertyMapFromMap(o)
-		return plugin.ReadResponse{ReadResult: plugin.ReadResult{ID: r.ID, Inputs: in, Outputs: live(in)}, Status: resource.StatusOK}, nil
+		return plugin.ReadResponse{ReadResult: plugin.ReadResult{ID: r.ID, Inputs: hide(in), Outputs: live(in)}, Status: resource.StatusOK}, nil
 	}
 	return p
 }
@@ -436,9 +436,21 @@ func (w *world) await(in resource.PropertyMap) (resource.Status, error) {
 	return resource.StatusOK, nil
 }
 
+// hide marks what a Secret holds as secret, as the plugin does with what the API server
+// says.
+func hide(in resource.PropertyMap) resource.PropertyMap {
+	out := in.Copy()
+	for _, k := range []resource.PropertyKey{"data", "stringData"} {
+		if v, ok := out[k]; ok && text(in, "kind") == "Secret" {
+			out[k] = resource.MakeSecret(v)
+		}
+	}
+	return out
+}
+
 // live is an object as the API server returns it.
 func live(in resource.PropertyMap) resource.PropertyMap {
-	out := in.Copy()
+	out := hide(in)
 	if text(in, "kind") == "Service" {
 		out["status"] = resource.NewObjectProperty(resource.PropertyMap{
 			"loadBalancer": resource.NewObjectProperty(resource.PropertyMap{}),

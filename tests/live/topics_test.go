@@ -286,7 +286,8 @@ func TestTopicsOnShared(t *testing.T) {
 func show(t *testing.T, s *livelab.Stack, args ...string) {
 	t.Helper()
 	out, err := s.Kubectl(args...)
-	t.Logf("$ kubectl %s\n%s(%v)", strings.Join(args, " "), out, err)
+	assert.NoError(t, err, out)
+	t.Logf("$ kubectl %s\n%s", strings.Join(args, " "), out)
 }
 
 // topicLab is a namespace with topics, by whoever's account.
