@@ -500,8 +500,8 @@ func TestWrongCluster(t *testing.T) {
 // so that all else stays where it fails.
 func TestLeaveIsFirst(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"shared-student", "shared-platform"} {
-		recording := onShared("alice", mode, nil).Good(t)
+	for _, mode := range []string{"student", "platform", "student-everything", "platform-everything"} {
+		recording := golden[mode].Good(t)
 		leave := recording.One(t, commandType, "cluster-leave")
 		for _, res := range recording.Resources {
 			if res.Custom && res != leave {

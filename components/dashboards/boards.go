@@ -94,6 +94,7 @@ func Class(in string, window model.Duration) (Board, error) {
 
 // board lays panels out: the numbers beside each other, then the lines, two a row.
 func board(uid, title string, panels []panel) (Board, error) {
+	//lint:ignore SA1019 every Grafana reads this format from a file; the new one not yet
 	b := dashboard.NewDashboardBuilder(title).Uid(uid).Tags([]string{"bootcamp"}).Readonly().
 		Refresh("10s").Time("now-30m", "now").Timezone(common.TimeZoneBrowser)
 	legend := common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom)

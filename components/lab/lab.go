@@ -178,7 +178,7 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 			return err
 		}
 	}
-	_, err = buildApps(ctx, s, &place{
+	return buildApps(ctx, s, &place{
 		namespace:  course.Namespace,
 		options:    on.Options(),
 		name:       on.Name,
@@ -187,7 +187,6 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 		nodePort:   s.NodePort,
 		host:       course.IngressHost,
 	})
-	return err
 }
 
 // newPlace is the stack's place on a shared cluster, once that was asked.
@@ -215,11 +214,10 @@ func buildPlatform(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 	if err != nil {
 		return err
 	}
-	platform, err := shared.NewPlatform(ctx, "platform", on, &shared.PlatformArgs{Quota: quota(s), PodMonitoring: s.PodMonitoring})
+	_, err = shared.NewPlatform(ctx, "platform", on, &shared.PlatformArgs{Quota: quota(s), PodMonitoring: s.PodMonitoring})
 	if err != nil {
 		return err
 	}
-	all := []pulumi.Resource{platform}
 	at := &place{namespace: on.Namespace, options: on.Options(), context: on.Context, scope: monitoring.Class}
 	shown, err := buildDashboards(ctx, s, at)
 	if err != nil {
@@ -228,19 +226,16 @@ func buildPlatform(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 	if s.Monitoring {
 		var beside *monitoring.Beside
 		if shown != nil {
-			all = append(all, shown)
 			beside = &monitoring.Beside{Container: shown.Container, Volumes: shown.Volumes, Checksum: shown.Checksum}
 		}
-		watching, err := buildMonitoring(ctx, s, at, beside)
-		if err != nil {
+		if err := buildMonitoring(ctx, s, at, beside); err != nil {
 			return err
 		}
-		all = append(all, watching)
 	}
 	ctx.Export(OutContext, on.Context)
 	ctx.Export(OutNamespace, pulumi.String(on.Namespace))
 	exportExercises(ctx, s)
-	return on.NewLeave(ctx, all...)
+	return on.NewLeave(ctx)
 }
 
 // buildStudent is the course in a student's namespace of a shared cluster.
@@ -274,7 +269,7 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 		return err
 	}
 	ctx.Export(OutStudentKubeconfig, t.Kubeconfig)
-	apps, err := buildApps(ctx, s, &place{
+	err = buildApps(ctx, s, &place{
 		namespace:  on.Namespace,
 		options:    t.Options(),
 		name:       on.Context,
@@ -288,16 +283,15 @@ func buildStudent(ctx *pulumi.Context, s *settings.Settings, ask Ask) error {
 	if err != nil {
 		return err
 	}
-	return on.NewLeave(ctx, append(apps, t)...)
+	return on.NewLeave(ctx)
 }
 
 func quota(s *settings.Settings) shared.Quota {
 	return shared.Quota{Pods: s.QuotaPods, CPU: s.QuotaCPU, Memory: s.QuotaMemory}
 }
 
-// buildApps registers the echo app, the monitoring and the topics, which it returns, and
-// exports the outputs.
-func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.Resource, error) {
+// buildApps registers the echo app, the monitoring and the topics, and exports the outputs.
+func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) error {
 	app, err := echo.New(ctx, "bootcamp", &echo.Args{
 		Namespace:         at.namespace,
 		Replicas:          s.Replicas,
@@ -309,28 +303,19 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.R
 		Restricted:        at.restricted,
 	}, at.options...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	apps := []pulumi.Resource{app}
 	if s.Monitoring {
-		watching, err := buildMonitoring(ctx, s, at, nil)
-		if err != nil {
-			return nil, err
+		if err := buildMonitoring(ctx, s, at, nil); err != nil {
+			return err
 		}
-		apps = append(apps, watching)
 	}
-	shown, err := buildDashboards(ctx, s, at)
-	if err != nil {
-		return nil, err
+	if _, err := buildDashboards(ctx, s, at); err != nil {
+		return err
 	}
-	if shown != nil {
-		apps = append(apps, shown)
+	if err := buildTopics(ctx, s, at); err != nil {
+		return err
 	}
-	chosen, err := buildTopics(ctx, s, at)
-	if err != nil {
-		return nil, err
-	}
-	apps = append(apps, chosen...)
 
 	prometheusForward := pulumi.String("").ToStringOutput()
 	if s.Monitoring {
@@ -345,7 +330,7 @@ func buildApps(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.R
 	ctx.Export(OutPrometheusPortForward, prometheusForward)
 	ctx.Export(OutAppURL, appURL(s, app))
 	exportExercises(ctx, s)
-	return apps, nil
+	return nil
 }
 
 func exportExercises(ctx *pulumi.Context, s *settings.Settings) {
@@ -404,7 +389,7 @@ func buildDashboards(ctx *pulumi.Context, s *settings.Settings, at *place) (*das
 	return shown, nil
 }
 
-func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place, beside *monitoring.Beside) (*monitoring.Monitoring, error) {
+func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place, beside *monitoring.Beside) error {
 	args := &monitoring.Args{
 		Namespace:         at.namespace,
 		Scope:             at.scope,
@@ -423,39 +408,37 @@ func buildMonitoring(ctx *pulumi.Context, s *settings.Settings, at *place, besid
 		}
 		args.Rules = s.Rules
 	}
-	return monitoring.New(ctx, "monitoring", args, at.options...)
+	_, err := monitoring.New(ctx, "monitoring", args, at.options...)
+	return err
 }
 
-// buildTopics registers the topics that are on, which it returns.
-func buildTopics(ctx *pulumi.Context, s *settings.Settings, at *place) ([]pulumi.Resource, error) {
+// buildTopics registers the topics that are on.
+func buildTopics(ctx *pulumi.Context, s *settings.Settings, at *place) error {
 	pods := func(image string) topics.Pods {
 		return topics.Pods{Namespace: at.namespace, Image: image, RolloutTimeout: s.RolloutTimeout, Restricted: at.restricted}
 	}
 	agnhost := pods(s.Images.Topic)
-	var made []pulumi.Resource
 	for _, name := range s.Topics {
-		var topic pulumi.Resource
 		var err error
 		switch name {
 		case settings.TopicEnv:
-			topic, err = topics.NewEnv(ctx, name, &topics.EnvArgs{Pods: agnhost, Greeting: s.Greeting}, at.options...)
+			_, err = topics.NewEnv(ctx, name, &topics.EnvArgs{Pods: agnhost, Greeting: s.Greeting}, at.options...)
 		case settings.TopicConfigMap:
-			topic, err = topics.NewConfigMap(ctx, name, &topics.ConfigMapArgs{Pods: agnhost, Greeting: s.Greeting}, at.options...)
+			_, err = topics.NewConfigMap(ctx, name, &topics.ConfigMapArgs{Pods: agnhost, Greeting: s.Greeting}, at.options...)
 		case settings.TopicSecret:
-			topic, err = topics.NewSecret(ctx, name, &topics.SecretArgs{Pods: agnhost}, at.options...)
+			_, err = topics.NewSecret(ctx, name, &topics.SecretArgs{Pods: agnhost}, at.options...)
 		case settings.TopicStatefulSet:
-			topic, err = topics.NewStatefulSet(ctx, name, &topics.StatefulSetArgs{Pods: pods(s.Images.Prometheus)}, at.options...)
+			_, err = topics.NewStatefulSet(ctx, name, &topics.StatefulSetArgs{Pods: pods(s.Images.Prometheus)}, at.options...)
 		case settings.TopicVolume:
-			topic, err = topics.NewVolume(ctx, name, &topics.VolumeArgs{Pods: agnhost}, at.options...)
+			_, err = topics.NewVolume(ctx, name, &topics.VolumeArgs{Pods: agnhost}, at.options...)
 		case settings.TopicIngress:
-			topic, err = topics.NewIngress(ctx, name, &topics.IngressArgs{Namespace: at.namespace, Host: at.host}, at.options...)
+			_, err = topics.NewIngress(ctx, name, &topics.IngressArgs{Namespace: at.namespace, Host: at.host}, at.options...)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		made = append(made, topic)
 	}
-	return made, nil
+	return nil
 }
 
 // appURL is where a browser on this machine reaches the application, or empty.

@@ -7,7 +7,10 @@ package shared
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 
 	"github.com/pulumi/pulumi-command/sdk/go/command/local"
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
@@ -93,6 +96,8 @@ type Place struct {
 	lifetime pulumi.Resource     // the namespace
 	printed  pulumi.StringOutput // the sharedcluster.Claim
 	stack    string
+
+	registered registered
 }
 
 // Options are for every component in the stack's namespace. Its objects are made
@@ -116,6 +121,9 @@ func NewPlace(ctx *pulumi.Context, name string, args *PlaceArgs, opts ...pulumi.
 		Namespace: args.Namespace,
 		args:      args,
 		stack:     ctx.Organization() + "/" + ctx.Project() + "/" + ctx.Stack(),
+	}
+	if err := ctx.RegisterStackTransformation(c.registered.see); err != nil {
+		return nil, err
 	}
 	if err := ctx.RegisterComponentResource(PlaceType, name, c, opts...); err != nil {
 		return nil, err
@@ -205,9 +213,10 @@ func (c *Place) WideOptions(parent pulumi.Resource) []pulumi.ResourceOption {
 
 // NewLeave registers what a destroy of the stack begins with, before anything else
 // goes: for a student, the end of their access and of all that is in the namespace;
-// for the class, the proof that no student is left. The rest is all that the stack
-// has besides the place; it stays where this fails.
-func (c *Place) NewLeave(ctx *pulumi.Context, rest ...pulumi.Resource) error {
+// for the class, the proof that no student is left. It is the last that is registered,
+// and depends on all that was before; that stays where this fails.
+func (c *Place) NewLeave(ctx *pulumi.Context) error {
+	rest := c.registered.all()
 	env := c.env()
 	env[sharedcluster.EnvClaim] = c.printed
 	if !c.args.Student {
@@ -221,8 +230,32 @@ func (c *Place) NewLeave(ctx *pulumi.Context, rest ...pulumi.Resource) error {
 		Logging:                local.LoggingStderr,
 		AddPreviousOutputInEnv: pulumi.Bool(false),
 	}, pulumi.Parent(c), pulumi.DeleteBeforeReplace(true), tool.Timeouts("5m"),
-		pulumi.DependsOn(append(rest, c.Provider, c.lifetime)))
+		pulumi.DependsOn(rest))
 	return err
+}
+
+// registered are the stack's resources but for the components, in the order of their
+// constructors. To depend on a component is not enough: the SDK makes a resource its
+// parent's child in the background, so that a component has not all of its own yet when
+// its constructor returns.
+type registered struct {
+	mu        sync.Mutex
+	resources []pulumi.Resource
+}
+
+func (r *registered) see(args *pulumi.ResourceTransformationArgs) *pulumi.ResourceTransformationResult {
+	if component := strings.HasPrefix(args.Type, "bootcamp:"); !component {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.resources = append(r.resources, args.Resource)
+	}
+	return nil
+}
+
+func (r *registered) all() []pulumi.Resource {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.resources)
 }
 
 // env is what each of the place's commands is told.
