@@ -15,17 +15,17 @@ import (
 // TestSpeedOfExercises measures, with BOOTCAMP_BENCH=1, what the exercises cost: the
 // course alone and with all of them, in turn, 1+3 nodes each, up to the last pod, then an
 // up with nothing to do. It fails on nothing but a failed up: the figures are for people.
-// Grafana is left out where no node has its image.
+// Grafana and the topics that need a volume are left out where the nodes are a lab's own.
 func TestSpeedOfExercises(t *testing.T) {
 	if os.Getenv("BOOTCAMP_BENCH") != "1" {
 		t.Skip("SKIPPED, NOTHING WAS MEASURED: BOOTCAMP_BENCH=1 measures, for a quarter of an hour")
 	}
 	lab := livelab.New(t)
 	grafana := os.Getenv("LAB_NODE_IMAGE") == ""
-	all := map[string]string{"podMonitoring": "true", "rules": "true"}
-	what := "podMonitoring, rules"
-	if grafana {
-		all["dashboards"], what = "true", what+", dashboards"
+	all := map[string]string{"podMonitoring": "true", "rules": "true", "topics": "env configmap secret ingress"}
+	what := "podMonitoring, rules, four topics"
+	if grafana { // the real nodes, which have a provisioner of volumes too
+		all["dashboards"], all["topics"], what = "true", "all", "everything"
 	}
 	const rounds = 3
 	var course, everything [2][]time.Duration // first up, up with nothing to do
