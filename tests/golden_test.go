@@ -47,18 +47,24 @@ func TestGolden(t *testing.T) {
 			file, now = filepath.Join(folder, name+".diff"), differences(manifests(t, golden[from].Good(t)), manifests(t, run.Good(t)))
 		}
 		kept = append(kept, file)
-		if *update {
-			require.NoError(t, os.WriteFile(file, now, 0o644))
-		}
-		before, err := os.ReadFile(file)
-		require.NoError(t, err, "make it with `go test ./tests -run TestGolden -update`")
-		if d := diff.Diff(file, before, "now", now); d != nil {
-			t.Errorf("if this change is meant, `go test ./tests -run TestGolden -update`:\n%s", d)
-		}
+		keep(t, file, now)
 	}
 	files, err := filepath.Glob(folder + "/*")
 	require.NoError(t, err)
 	assert.ElementsMatch(t, kept, files, "a file of no configuration must be removed")
+}
+
+// keep holds a file against what it should be or, with -update, writes it.
+func keep(t *testing.T, file string, now []byte) {
+	t.Helper()
+	if *update {
+		require.NoError(t, os.WriteFile(file, now, 0o644))
+	}
+	before, err := os.ReadFile(file)
+	require.NoError(t, err, "make it with `go test ./tests -run %s -update`", t.Name())
+	if d := diff.Diff(file, before, "now", now); d != nil {
+		t.Errorf("if this change is meant, `go test ./tests -run %s -update`:\n%s", t.Name(), d)
+	}
 }
 
 // TestPrometheusFiles keeps what Prometheus and Grafana are handed where tests/prometheus
@@ -83,14 +89,7 @@ func TestPrometheusFiles(t *testing.T) {
 			}
 			path, now := filepath.Join(folder, name+"-"+file), []byte(content.(string))
 			kept = append(kept, path)
-			if *update {
-				require.NoError(t, os.WriteFile(path, now, 0o644))
-			}
-			before, err := os.ReadFile(path)
-			require.NoError(t, err, "make it with `go test ./tests -run TestPrometheusFiles -update`")
-			if d := diff.Diff(path, before, "now", now); d != nil {
-				t.Errorf("if this change is meant, `go test ./tests -run TestPrometheusFiles -update`, and then the tests of tests/prometheus:\n%s", d)
-			}
+			keep(t, path, now)
 		}
 	}
 	files, err := filepath.Glob(folder + "/*")
