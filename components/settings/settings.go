@@ -93,6 +93,11 @@ const (
 // Topics are all of them.
 var Topics = []string{TopicEnv, TopicConfigMap, TopicSecret, TopicStatefulSet, TopicVolume, TopicIngress}
 
+// MakesSecrets tells whether the stack makes passwords or certificates of its own.
+func (s *Settings) MakesSecrets() bool {
+	return s.Dashboards || slices.Contains(s.Topics, TopicSecret) || slices.Contains(s.Topics, TopicIngress)
+}
+
 // Exercises are those of them that are on, and the topics, each as topic-NAME.
 func (s *Settings) Exercises() []string {
 	on := []string{}

@@ -212,7 +212,7 @@ func (s *session) buildTools(ctx context.Context) error {
 	if slices.ContainsFunc(s.stacks, func(st *config.Stack) bool { return !st.OnKind() }) {
 		names = append(names, sharedcluster.Tool)
 	}
-	if slices.ContainsFunc(s.stacks, (*config.Stack).HasPassword) {
+	if slices.ContainsFunc(s.stacks, (*config.Stack).MakesSecrets) {
 		names = append(names, password.Tool)
 	}
 	for _, name := range names {

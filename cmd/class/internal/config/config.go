@@ -51,8 +51,8 @@ func (s *Stack) Access() (sharedcluster.Access, bool) {
 	return sharedcluster.Access{Kubeconfig: s.Settings.KubeconfigPath, Context: s.Settings.KubeContext}, true
 }
 
-// HasPassword tells whether the stack makes a password of its own.
-func (s *Stack) HasPassword() bool { return s.Settings != nil && s.Settings.Dashboards }
+// MakesSecrets tells whether the stack makes passwords or certificates of its own.
+func (s *Stack) MakesSecrets() bool { return s.Settings != nil && s.Settings.MakesSecrets() }
 
 // Platform tells whether this is the class's part of a shared cluster, on which
 // there is no student's lab.

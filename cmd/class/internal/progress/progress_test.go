@@ -77,6 +77,17 @@ func TestPhases(t *testing.T) {
 	}, shown)
 }
 
+// TestPhasesOfSecrets: a command that makes a password is no cluster's.
+func TestPhasesOfSecrets(t *testing.T) {
+	for _, parent := range []string{"bootcamp:topics:Secret", "bootcamp:topics:Ingress", "bootcamp:dashboards:Dashboards"} {
+		password := "urn:pulumi:dev::bootcamp::" + parent + "$command:local:Command::password"
+		printed, _ := track(
+			begins(apitype.OpDelete, password), ends(apitype.OpDelete, password),
+			begins(apitype.OpDelete, cluster), ends(apitype.OpDelete, cluster))
+		assert.Equal(t, "[x] deleting the lab's objects\n[x] deleting the cluster\n", printed)
+	}
+}
+
 func TestReplacement(t *testing.T) {
 	printed, _ := track(
 		begins(apitype.OpDeleteReplaced, cluster), ends(apitype.OpDeleteReplaced, cluster),

@@ -10,6 +10,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 
+	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/shared"
 	"k8sbootcamp/internal/printable"
 )
@@ -93,7 +94,7 @@ func (l *Line) show() {
 			what = "the place on the cluster"
 		case strings.HasPrefix(parents, shared.StudentType):
 			what = "the student's access"
-		default:
+		case strings.HasPrefix(parents, kind.Type):
 			what = "the cluster"
 		}
 	}
