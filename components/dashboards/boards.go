@@ -12,6 +12,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/units"
 	"github.com/prometheus/common/model"
 
+	"k8sbootcamp/components/monitoring"
 	"k8sbootcamp/internal/course"
 )
 
@@ -51,9 +52,9 @@ func Nodes(window model.Duration) (Board, error) {
 	return board("bootcamp-nodes", "Nodes", []panel{
 		{"Nodes that answer", count, true, []query{{`count(up{job="node-exporter"} == 1)`, ""}}},
 		{"Targets that do not", count, true, []query{{`count(up == 0) or vector(0)`, ""}}},
-		{"Processor in use", share, false, []query{{fmt.Sprintf(`1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[%s]))`, window), "{{instance}}"}}},
-		{"Memory in use", share, false, []query{{`1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes`, "{{instance}}"}}},
-		{"Fullest disk", share, false, []query{{`max by (instance) (1 - node_filesystem_avail_bytes{fstype!~"tmpfs|ramfs"} / node_filesystem_size_bytes)`, "{{instance}}"}}},
+		{"Processor in use", share, false, []query{{monitoring.NodeCPUBusy(window), "{{instance}}"}}},
+		{"Memory in use", share, false, []query{{monitoring.NodeMemoryUsed, "{{instance}}"}}},
+		{"Fullest disk", share, false, []query{{monitoring.NodeDiskUsed, "{{instance}}"}}},
 		{"Received from the network", speed, false, []query{{fmt.Sprintf(`sum by (instance) (rate(node_network_receive_bytes_total{device!="lo"}[%s]))`, window), "{{instance}}"}}},
 	})
 }

@@ -183,24 +183,21 @@ func newDeployment(ctx *pulumi.Context, name string, args *Args, d *Dashboards, 
 
 // container is Grafana's.
 func (a *Args) container(admin pulumi.StringInput) *corev1.ContainerArgs {
-	set := func(name, value string) *corev1.EnvVarArgs {
-		return &corev1.EnvVarArgs{Name: pulumi.String(name), Value: pulumi.String(value)}
-	}
 	env := corev1.EnvVarArray{
 		&corev1.EnvVarArgs{Name: pulumi.String("GF_SECURITY_ADMIN_PASSWORD"), ValueFrom: &corev1.EnvVarSourceArgs{
 			SecretKeyRef: &corev1.SecretKeySelectorArgs{Name: admin, Key: pulumi.String(passwordKey)},
 		}},
-		set("GF_AUTH_ANONYMOUS_ENABLED", fmt.Sprint(a.Anonymous)),
-		set("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer"),
-		set("GF_USERS_ALLOW_SIGN_UP", "false"),
-		set("GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH", boardsDir+"/"+a.Boards[0].Name+".json"),
+		kube.Variable("GF_AUTH_ANONYMOUS_ENABLED", fmt.Sprint(a.Anonymous)),
+		kube.Variable("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer"),
+		kube.Variable("GF_USERS_ALLOW_SIGN_UP", "false"),
+		kube.Variable("GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH", boardsDir+"/"+a.Boards[0].Name+".json"),
 		// A class behind one address: nothing is asked of the Internet.
-		set("GF_ANALYTICS_REPORTING_ENABLED", "false"),
-		set("GF_ANALYTICS_CHECK_FOR_UPDATES", "false"),
-		set("GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "false"),
-		set("GF_NEWS_NEWS_FEED_ENABLED", "false"),
-		set("GF_PLUGINS_PREINSTALL_DISABLED", "true"),
-		set("GF_SECURITY_DISABLE_GRAVATAR", "true"),
+		kube.Variable("GF_ANALYTICS_REPORTING_ENABLED", "false"),
+		kube.Variable("GF_ANALYTICS_CHECK_FOR_UPDATES", "false"),
+		kube.Variable("GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "false"),
+		kube.Variable("GF_NEWS_NEWS_FEED_ENABLED", "false"),
+		kube.Variable("GF_PLUGINS_PREINSTALL_DISABLED", "true"),
+		kube.Variable("GF_SECURITY_DISABLE_GRAVATAR", "true"),
 	}
 	return &corev1.ContainerArgs{
 		Name:  pulumi.String(course.Grafana),
@@ -210,18 +207,14 @@ func (a *Args) container(admin pulumi.StringInput) *corev1.ContainerArgs {
 			Name: pulumi.String(course.Grafana), ContainerPort: pulumi.Int(course.GrafanaPort), Protocol: pulumi.String("TCP"),
 		}},
 		VolumeMounts: corev1.VolumeMountArray{
-			mount("grafana-datasources", provisioning+"/datasources"),
-			mount("grafana-providers", provisioning+"/dashboards"),
-			mount("grafana-dashboards", boardsDir),
-			mount("grafana-data", dataDir),
+			kube.Mount("grafana-datasources", provisioning+"/datasources"),
+			kube.Mount("grafana-providers", provisioning+"/dashboards"),
+			kube.Mount("grafana-dashboards", boardsDir),
+			kube.Mount("grafana-data", dataDir),
 		},
 		Resources:      Size.Resources(),
 		ReadinessProbe: kube.HTTPReady("/api/health", course.Grafana),
 	}
-}
-
-func mount(volume, path string) *corev1.VolumeMountArgs {
-	return &corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
 }
 
 // volumes are the ConfigMap's files, each where Grafana looks for it, and a folder for

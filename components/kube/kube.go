@@ -84,6 +84,16 @@ func Restrict(pod *corev1.PodSpecArgs, user int) {
 	}
 }
 
+// Mount is a volume in a container.
+func Mount(volume, path string) *corev1.VolumeMountArgs {
+	return &corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
+}
+
+// Variable is one of a container's environment.
+func Variable(name, value string) *corev1.EnvVarArgs {
+	return &corev1.EnvVarArgs{Name: pulumi.String(name), Value: pulumi.String(value)}
+}
+
 // HTTPReady is a readiness probe on a named port.
 func HTTPReady(path, port string) *corev1.ProbeArgs {
 	return &corev1.ProbeArgs{

@@ -105,10 +105,7 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 	if err != nil {
 		return err
 	}
-	mount := func(volume, path string) corev1.VolumeMountArgs {
-		return corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
-	}
-	configMount := mount(course.Prometheus, configDir) // the whole directory: a subPath mount never sees a change
+	configMount := kube.Mount(course.Prometheus, configDir) // the whole directory: a subPath mount never sees a change
 	container := &corev1.ContainerArgs{
 		Name:            pulumi.String(course.Prometheus),
 		Image:           pulumi.String(args.PrometheusImage),
@@ -117,7 +114,7 @@ func newPrometheus(ctx *pulumi.Context, args *Args, account pulumi.StringInput, 
 		Ports: corev1.ContainerPortArray{&corev1.ContainerPortArgs{
 			Name: pulumi.String(course.HTTP), ContainerPort: pulumi.Int(course.PrometheusPort), Protocol: pulumi.String("TCP"),
 		}},
-		VolumeMounts:   corev1.VolumeMountArray{configMount, mount("data", dataDir)},
+		VolumeMounts:   corev1.VolumeMountArray{configMount, kube.Mount("data", dataDir)},
 		Resources:      size.Resources(),
 		ReadinessProbe: kube.HTTPReady(readyPath, course.HTTP),
 	}

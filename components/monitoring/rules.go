@@ -8,8 +8,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// What of a node is in use, 0 to 1, in Prometheus's language: the rules record it, and
+// the dashboards show it, with rules or without.
+const (
+	NodeMemoryUsed = `1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes`
+	NodeDiskUsed   = `max by (instance) (1 - node_filesystem_avail_bytes{fstype!~"tmpfs|ramfs"} / node_filesystem_size_bytes)` // of the fullest
+)
+
+// NodeCPUBusy is the same of a node's processors, over a window.
+func NodeCPUBusy(window model.Duration) string {
+	return fmt.Sprintf(`1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[%s]))`, window)
+}
+
 // The series that recording rules make, by Prometheus's naming (level:metric:operation).
-// Dashboards and alerts read them.
 const (
 	PodCPU     = "namespace_pod:container_cpu_usage_seconds:rate"   // processors that a pod's containers use
 	PodMemory  = "namespace_pod:container_memory_working_set:bytes" // what they hold
@@ -46,7 +57,6 @@ type (
 		Alert       string            `yaml:"alert,omitempty"`
 		Expr        string            `yaml:"expr"`
 		For         model.Duration    `yaml:"for,omitempty"`
-		Labels      map[string]string `yaml:"labels,omitempty"`
 		Annotations map[string]string `yaml:"annotations,omitempty"`
 	}
 )
@@ -65,10 +75,10 @@ func Rules(interval model.Duration) ([]byte, error) {
 	alert := func(name string, wait model.Duration, summary, format string, a ...any) rule {
 		return rule{Alert: name, Expr: fmt.Sprintf(format, a...), For: wait, Annotations: map[string]string{"summary": summary}}
 	}
-	record := func(name, format string, a ...any) rule { return rule{Record: name, Expr: fmt.Sprintf(format, a...)} }
+	record := func(name, expr string) rule { return rule{Record: name, Expr: expr} }
 	return yaml.Marshal(ruleFile{[]ruleGroup{
 		{"bootcamp-pods", []rule{
-			record(PodCPU, `sum by (namespace, pod) (rate(container_cpu_usage_seconds_total{container!=""}[%s]))`, window),
+			record(PodCPU, fmt.Sprintf(`sum by (namespace, pod) (rate(container_cpu_usage_seconds_total{container!=""}[%s]))`, window)),
 			record(PodMemory, `sum by (namespace, pod) (container_memory_working_set_bytes{container!=""})`),
 			alert(DeploymentPodsMissing, patience,
 				"Deployment {{ $labels.namespace }}/{{ $labels.deployment }} has {{ $value }} pods fewer than it wants",
@@ -81,9 +91,9 @@ func Rules(interval model.Duration) ([]byte, error) {
 				`increase(kube_pod_container_status_restarts_total[%s]) > 0`, max(model.Duration(10*time.Minute), window)),
 		}},
 		{"bootcamp-nodes", []rule{
-			record(NodeCPU, `1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[%s]))`, window),
-			record(NodeMemory, `1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes`),
-			record(NodeDisk, `max by (instance) (1 - node_filesystem_avail_bytes{fstype!~"tmpfs|ramfs"} / node_filesystem_size_bytes)`),
+			record(NodeCPU, NodeCPUBusy(window)),
+			record(NodeMemory, NodeMemoryUsed),
+			record(NodeDisk, NodeDiskUsed),
 			alert(NodeMemoryFull, patience, "Node {{ $labels.instance }} has {{ $value | humanizePercentage }} of its memory in use",
 				`%s > %v`, NodeMemory, full),
 			alert(NodeDiskFull, patience, "Node {{ $labels.instance }} has a disk that is {{ $value | humanizePercentage }} full",

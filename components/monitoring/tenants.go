@@ -81,7 +81,7 @@ func ready() *corev1.ProbeArgs {
 
 // tenantProxies are the two, in the pod of the class's Prometheus, whose files are in
 // dir.
-func tenantProxies(args *PodArgs, dir corev1.VolumeMountArgs) corev1.ContainerArray {
+func tenantProxies(args *PodArgs, dir *corev1.VolumeMountArgs) corev1.ContainerArray {
 	return corev1.ContainerArray{
 		&corev1.ContainerArgs{
 			Name:  pulumi.String("label-proxy"),

@@ -10,6 +10,7 @@ import (
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"k8sbootcamp/components/kube"
 	"k8sbootcamp/internal/course"
 )
 
@@ -57,7 +58,7 @@ func NewConfigMap(ctx *pulumi.Context, name string, args *ConfigMapArgs, opts ..
 	// Without a rollout: a file of the whole directory, since one that is mounted with
 	// subPath never changes.
 	file := serves(args.container("files", "test-webserver", fmt.Sprintf("--port=%d", course.TopicPort)), course.TopicPort, greetingPath)
-	file.VolumeMounts = corev1.VolumeMountArray{mount("config", greetingDir)}
+	file.VolumeMounts = corev1.VolumeMountArray{kube.Mount("config", greetingDir)}
 	files := args.template(course.TopicConfigMap, &corev1.PodSpecArgs{
 		Containers: corev1.ContainerArray{file},
 		Volumes: corev1.VolumeArray{&corev1.VolumeArgs{

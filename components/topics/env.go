@@ -8,6 +8,7 @@ import (
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"k8sbootcamp/components/kube"
 	"k8sbootcamp/internal/course"
 )
 
@@ -50,7 +51,7 @@ func NewEnv(ctx *pulumi.Context, name string, args *EnvArgs, opts ...pulumi.Reso
 	}
 	container := serves(args.container("porter", "porter"), course.TopicPort, "/")
 	container.Env = corev1.EnvVarArray{
-		variable(serveVariable, literal(args.Greeting)),
+		kube.Variable(serveVariable, literal(args.Greeting)),
 		// What only the cluster knows once the pod is there.
 		field("POD_NAME", "metadata.name"),
 		field("NODE_NAME", "spec.nodeName"),

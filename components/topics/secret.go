@@ -63,7 +63,7 @@ func NewSecret(ctx *pulumi.Context, name string, args *SecretArgs, opts ...pulum
 	// agnhost looks at the file and says nothing of what is in it: once for the log, and
 	// again to tell that the pod is ready.
 	look := args.container("look", "mounttest", "--fs_type="+passwordDir, "--file_mode="+passwordPath)
-	look.VolumeMounts = corev1.VolumeMountArray{mount("secret", passwordDir)}
+	look.VolumeMounts = corev1.VolumeMountArray{kube.Mount("secret", passwordDir)}
 	container := args.container("app", "pause")
 	container.VolumeMounts = look.VolumeMounts
 	container.Env = corev1.EnvVarArray{&corev1.EnvVarArgs{

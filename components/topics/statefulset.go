@@ -68,7 +68,7 @@ func NewStatefulSet(ctx *pulumi.Context, name string, args *StatefulSetArgs, opt
 		"--storage.tsdb.retention.size="+databaseRetention,
 	), course.PrometheusPort, "/-/ready")
 	container.Resources = DatabaseSize.Resources()
-	container.VolumeMounts = corev1.VolumeMountArray{mount("config", databaseConfigDir), mount("data", databaseDir)}
+	container.VolumeMounts = corev1.VolumeMountArray{kube.Mount("config", databaseConfigDir), kube.Mount("data", databaseDir)}
 	pod := args.group(args.template(app, &corev1.PodSpecArgs{
 		Containers: corev1.ContainerArray{container},
 		Volumes: corev1.VolumeArray{&corev1.VolumeArgs{

@@ -135,16 +135,6 @@ func (a *Pods) service(ctx *pulumi.Context, name string, port int, headless bool
 	return err
 }
 
-// variable is one of a container's environment.
-func variable(name, value string) *corev1.EnvVarArgs {
-	return &corev1.EnvVarArgs{Name: pulumi.String(name), Value: pulumi.String(value)}
-}
-
-// mount is a volume in a container.
-func mount(volume, path string) *corev1.VolumeMountArgs {
-	return &corev1.VolumeMountArgs{Name: pulumi.String(volume), MountPath: pulumi.String(path)}
-}
-
 // newConfigMap registers a ConfigMap of one file and returns its name, once it is there.
 func newConfigMap(ctx *pulumi.Context, namespace, name, file, content string, opts ...pulumi.ResourceOption) (pulumi.StringOutput, error) {
 	made, err := corev1.NewConfigMap(ctx, name, &corev1.ConfigMapArgs{

@@ -47,7 +47,7 @@ func NewVolume(ctx *pulumi.Context, name string, args *VolumeArgs, opts ...pulum
 	}
 	write := args.container("write", "mounttest", "--new_file_0644="+volumeDir+"/$(POD_NAME)")
 	write.Env = corev1.EnvVarArray{field("POD_NAME", "metadata.name")}
-	write.VolumeMounts = corev1.VolumeMountArray{mount("data", volumeDir)}
+	write.VolumeMounts = corev1.VolumeMountArray{kube.Mount("data", volumeDir)}
 	show := serves(args.container("show", "test-webserver", fmt.Sprintf("--port=%d", course.TopicPort)), course.TopicPort, volumeDir+"/")
 	show.VolumeMounts = write.VolumeMounts
 	pod := args.group(args.template(course.TopicVolume, &corev1.PodSpecArgs{
