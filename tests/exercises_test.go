@@ -8,6 +8,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // TestKubeStateMetricsRole: it may list and watch what it is told to tell of, and
@@ -80,6 +83,51 @@ func TestGrafanaIsInside(t *testing.T) {
 		assert.Equal(t, "Viewer", at(env["GF_AUTH_ANONYMOUS_ORG_ROLE"], "value"), name)
 		assert.Nil(t, at(env["GF_SECURITY_ADMIN_PASSWORD"], "value"), name)
 		assert.Equal(t, "grafana", at(env["GF_SECURITY_ADMIN_PASSWORD"], "valueFrom", "secretKeyRef", "name"), name)
+	}
+}
+
+// TestStudentIsHandedTheirOwn: a student's Prometheus asks for their namespace by the
+// parameter that both proxies read, and has the one right that the first of them asks for:
+// to get, for whoever may POST too could name another namespace in the form.
+func TestStudentIsHandedTheirOwn(t *testing.T) {
+	t.Parallel()
+	class, student := golden["platform-everything"].Good(t), golden["student-everything"].Good(t)
+	parse := func(r *Recording, file string) any {
+		text, _ := at(r.One(t, configMapType, "prometheus").Object(), "data", file).(string)
+		var read any
+		require.NoError(t, yaml.Unmarshal([]byte(text), &read))
+		return read
+	}
+	jobs := at(parse(student, "prometheus.yml"), "scrape_configs").([]any)
+	i := slices.IndexFunc(jobs, func(j any) bool { return at(j, "job_name") == "cadvisor" })
+	require.GreaterOrEqual(t, i, 0)
+	job, authorization := jobs[i], at(parse(class, "authorization.yml"), "authorization")
+	param, _ := at(authorization, "rewrites", "byQueryParameter", "name").(string)
+	assert.Equal(t, map[string]any{param: []any{"bootcamp-alice"}, "match[]": []any{`{job="cadvisor"}`}}, at(job, "params"))
+	assert.Equal(t, []any{"prometheus.bootcamp-platform.svc:8443"}, at(job, "static_configs", 0, "targets"))
+	assert.Equal(t, false, at(job, "honor_timestamps"))
+	containers := at(class.One(t, deploymentType, "prometheus").Object(), "spec", "template", "spec", "containers").([]any)
+	label := containers[slices.IndexFunc(containers, func(c any) bool { return at(c, "name") == "label-proxy" })]
+	assert.Subset(t, at(label, "args"), []any{"-label=namespace", "-query-param=" + param})
+
+	attributes := at(authorization, "resourceAttributes")
+	assert.Equal(t, map[string]any{"apiGroup": "metrics.k8s.io", "resource": "pods", "namespace": "{{ .Value }}"}, attributes)
+	asked := map[string]any{"apiGroups": []any{"metrics.k8s.io"}, "resources": []any{"pods"}, "verbs": []any{"get"}}
+	assert.Contains(t, student.One(t, "kubernetes:rbac.authorization.k8s.io/v1:Role", "prometheus").Object()["rules"], asked)
+	for _, res := range student.Kubernetes() {
+		rules, _ := res.Object()["rules"].([]any)
+		for _, rule := range rules {
+			if slices.Contains(at(rule, "apiGroups").([]any), any("metrics.k8s.io")) {
+				assert.Equal(t, asked, rule, res)
+			}
+		}
+	}
+
+	// Who watches pods needs the class's part of it.
+	for name, needs := range map[string]bool{"student": false, "student-everything": true} {
+		required, _ := at(golden[name].Good(t).One(t, commandType, "cluster-claim").Object(), "environment", sharedcluster.EnvRequired).(string)
+		assert.Contains(t, required, "clusterroles/bootcamp-platform-nodes", name)
+		assert.Equal(t, needs, strings.Contains(required, "clusterroles/bootcamp-platform-prometheus"), name)
 	}
 }
 
