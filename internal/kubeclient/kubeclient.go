@@ -66,6 +66,20 @@ func FromFile(path, context string) (*rest.Config, error) {
 var ErrInsecure = errors.New("insecure-skip-tls-verify is set: whoever is between this machine and the cluster could act as you; " +
 	"remove it and put the cluster's certificate authority into certificate-authority-data")
 
+// WithNamespace is FromBytes, with the namespace that the context presets, or
+// "default".
+func WithNamespace(kubeconfig []byte, context string) (config *rest.Config, namespace string, err error) {
+	raw, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, "", fmt.Errorf("the kubeconfig: %w", err)
+	}
+	if config, err = of(raw, context); err != nil {
+		return nil, "", err
+	}
+	namespace, _, err = clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).Namespace()
+	return config, namespace, err
+}
+
 func of(raw *clientcmdapi.Config, context string) (*rest.Config, error) {
 	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
 	if err != nil {
