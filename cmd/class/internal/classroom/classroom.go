@@ -13,6 +13,7 @@ import (
 
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/lesson"
+	"k8sbootcamp/internal/printable"
 )
 
 // Student is one whose lab is watched.
@@ -28,9 +29,11 @@ type Student struct {
 type Seat struct {
 	Name, Stack string
 	Asked       bool // once at least
-	// Problem is why the lab could not be asked, in words; empty where it was.
-	Problem string
-	Report  lesson.Report
+	// Problem is why the lab could not be asked the last time, in words; empty where it
+	// was. What was known before stays.
+	Problem      string
+	ProblemSince time.Time
+	Report       lesson.Report
 	At      course.Chapter // the first that is not whole; "" where all is done
 	AtSince time.Time
 	Marks   []Mark // of the chapters that were asked about
@@ -125,6 +128,9 @@ func (r *Room) Watch(ctx context.Context, every time.Duration) {
 	}
 }
 
+// longest is how much of a problem is told, in characters.
+const longest = 300
+
 // limit is how long one lab may take to answer everything.
 const limit = 30 * time.Second
 
@@ -186,12 +192,15 @@ func (r *Room) askOne(ctx context.Context, i int) (requests int) {
 // update notes what was found, and since when what is as it was before is so.
 func (s *Seat) update(report lesson.Report, err error, now time.Time) {
 	before := *s
-	s.Asked, s.Problem = true, ""
+	s.Asked = true
 	if err != nil {
-		s.Problem = err.Error()
-		s.Report, s.Marks = lesson.Report{}, nil
+		s.Problem = printable.Line(err.Error(), longest)
+		if before.Problem == "" {
+			s.ProblemSince = now
+		}
 		return
 	}
+	s.Problem, s.ProblemSince = "", time.Time{}
 	s.Report, s.Marks = report, nil
 	for _, score := range report.Chapters() {
 		mark := Mark{score, now}
