@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/printable"
@@ -106,4 +109,49 @@ func ownedPods(_ context.Context, s *seen) (finding, error) {
 		}
 	}
 	return good()
+}
+
+// comesBackTime is how long another pod may take.
+const comesBackTime = 90 * time.Second
+
+// comesBack deletes one of the app's pods, and sees whether another comes.
+func comesBack(ctx context.Context, s *seen) (finding, error) {
+	w := s.deployment(course.App)
+	before := s.own(w)
+	if len(before) == 0 {
+		return wrong("Deployment %s has no pod that could be deleted.", "Deployment %s に削除できるPodがありません。", course.App)
+	}
+	old := map[types.UID]bool{}
+	for _, p := range before {
+		old[p.UID] = true
+	}
+	pods, begin := s.lab.client.CoreV1().Pods(s.namespace), time.Now()
+	if err := pods.Delete(ctx, before[0].Name, metav1.DeleteOptions{}); err != nil {
+		return finding{}, err
+	}
+	ready, came := int32(0), ""
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, comesBackTime, true, func(ctx context.Context) (bool, error) {
+		now, err := pods.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, err
+		}
+		s.pods, ready, came = now.Items, 0, ""
+		for _, p := range s.own(w) {
+			if _, ok := readySince(p); ok {
+				ready++
+				if !old[p.UID] {
+					came = p.Name
+				}
+			}
+		}
+		return ready == w.wants && came != "", nil
+	})
+	if wait.Interrupted(err) && ctx.Err() == nil {
+		return wrong("Pod %[1]s was deleted, and after a while %[2]d of %[3]d pods are ready: look at the events.",
+			"Pod %[1]s を削除しましたが、Podは %[3]d 個中 %[2]d 個しか準備完了になりません。イベントを見てください。", before[0].Name, ready, w.wants)
+	}
+	if err != nil {
+		return finding{}, err
+	}
+	return noted("%[1]s for %[2]s after %[3]s", "%[2]s の代わりに %[1]s (%[3]s)", came, before[0].Name, time.Since(begin).Round(100*time.Millisecond).String())
 }

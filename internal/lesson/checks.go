@@ -1,10 +1,6 @@
 package lesson
 
-import (
-	networkingv1 "k8s.io/api/networking/v1"
-
-	"k8sbootcamp/internal/course"
-)
+import "k8sbootcamp/internal/course"
 
 // Checks is the table, in the text's order.
 var Checks = []Check{
@@ -46,7 +42,7 @@ var Checks = []Check{
 	},
 	{
 		ID: "3-2/replicas", Chapter: course.Chapter32, Points: 1,
-		Question: Text{"it is to have pods", "Podの数が指定されている"},
+		Question: Text{"it asks for one pod at least", "Podを1個以上求めている"},
 		Look:     "kubectl get deployment bootcamp",
 		After:    []string{"3-2/deployment"}, reads: []kind{deployments}, judge: ofDeployment(course.App, wantsPods),
 	},
@@ -93,6 +89,12 @@ var Checks = []Check{
 		Question: Text{"whichever pod is deleted comes back", "どのPodを削除しても戻る"},
 		Look:     "kubectl get pods -l app=bootcamp -o custom-columns=NAME:.metadata.name,OWNER:.metadata.ownerReferences[0].name",
 		After:    []string{"3-2/deployment", "3-2/label", "3-2/pods"}, reads: []kind{pods, deployments}, judge: ownedPods,
+	},
+	{
+		ID: "3-4/comes-back", Chapter: course.Chapter34, Points: 2,
+		Question: Text{"a pod that was just deleted came back", "今削除したPodが戻った"},
+		Look:     "kubectl get pods -w",
+		After:    []string{"3-4/owner"}, when: func(s *seen) bool { return s.options.Disrupt }, reads: []kind{pods, deployments}, judge: comesBack,
 	},
 
 	{
@@ -189,7 +191,7 @@ var Checks = []Check{
 	},
 	{
 		ID: "4-3/replicas", Chapter: course.Chapter43, Points: 1,
-		Question: Text{"it is to have a pod", "Podの数が指定されている"},
+		Question: Text{"it asks for a pod", "Podを求めている"},
 		Look:     "kubectl get deployment prometheus",
 		After:    []string{"4-3/deployment"}, reads: []kind{deployments}, judge: ofDeployment(course.Prometheus, wantsPods),
 	},
@@ -285,44 +287,42 @@ var Checks = []Check{
 		ID: "5/env", Chapter: course.Chapter5, Points: 1,
 		Question: Text{"env: the pod has its variable", "env: Podに環境変数がある"},
 		Look:     "kubectl describe deployment topic-env",
-		when:     hasDeployment(course.TopicEnv), reads: []kind{deployments, pods}, judge: ofDeployment(course.TopicEnv, greets),
+		when:     begun("topic-env", hasDeployment(course.TopicEnv)), reads: []kind{deployments, pods}, judge: ofTopic(course.TopicEnv, greets),
 	},
 	{
 		ID: "5/configmap", Chapter: course.Chapter5, Points: 1,
 		Question: Text{"configmap: the pods have what the ConfigMap holds", "configmap: PodがConfigMapの内容を使える"},
 		Look:     "kubectl describe configmap topic-configmap",
-		when: func(s *seen) bool {
+		when: begun("topic-configmap", func(s *seen) bool {
 			return s.deployment(course.TopicConfigMap) != nil || s.deployment(course.TopicConfigMapEnv) != nil
-		},
+		}),
 		reads: []kind{deployments, pods, configMaps}, judge: bothConfigMapPods,
 	},
 	{
 		ID: "5/secret", Chapter: course.Chapter5, Points: 1,
 		Question: Text{"secret: the pod has its Secret", "secret: PodがSecretを使える"},
 		Look:     "kubectl describe pods -l app=topic-secret",
-		when:     hasDeployment(course.TopicSecret), reads: []kind{deployments, pods}, judge: ofDeployment(course.TopicSecret, allReady),
+		when:     begun("topic-secret", hasDeployment(course.TopicSecret)), reads: []kind{deployments, pods}, judge: ofTopic(course.TopicSecret, allReady),
 	},
 	{
 		ID: "5/statefulset", Chapter: course.Chapter5, Points: 1,
 		Question: Text{"statefulset: the database has its own disk", "statefulset: データベースに専用のディスクがある"},
 		Look:     "kubectl get statefulsets,persistentvolumeclaims",
-		when:     func(s *seen) bool { return s.statefulSet(course.TopicStatefulSet) != nil },
+		when:     begun("topic-statefulset", func(s *seen) bool { return s.statefulSet(course.TopicStatefulSet) != nil }),
 		reads:    []kind{statefulSets, claims, pods}, judge: databaseKeeps,
 	},
 	{
 		ID: "5/volume", Chapter: course.Chapter5, Points: 1,
 		Question: Text{"volume: the pod has its disk", "volume: Podにディスクがある"},
 		Look:     "kubectl get persistentvolumeclaims",
-		when:     hasDeployment(course.TopicVolume), reads: []kind{deployments, claims, pods}, judge: volumeKeeps,
+		when:     begun("topic-volume", hasDeployment(course.TopicVolume)), reads: []kind{deployments, claims, pods}, judge: volumeKeeps,
 	},
 	{
 		ID: "5/ingress", Chapter: course.Chapter5, Points: 1,
 		Question: Text{"ingress: it leads to the app's Service", "ingress: アプリのServiceにつながる"},
 		Look:     "kubectl describe ingress bootcamp",
-		when: func(s *seen) bool {
-			return named(s.ingresses, course.Ingress, func(i networkingv1.Ingress) string { return i.Name }) != nil
-		},
-		reads: []kind{ingresses, services}, judge: ingressLeads,
+		when:     begun("topic-ingress", func(s *seen) bool { return s.ingress() != nil }),
+		reads:    []kind{ingresses, services}, judge: ingressLeads,
 	},
 }
 

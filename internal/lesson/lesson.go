@@ -8,6 +8,7 @@
 package lesson
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -94,6 +95,11 @@ type Options struct {
 	Chapter course.Chapter // up to this one; empty is all
 	// Patience is how long a lab that has no mistake, but starts, is waited for.
 	Patience time.Duration
+	// Exercises are those that are to be there, such as podMonitoring and topic-env; the
+	// others are asked about where there is anything of them.
+	Exercises []string
+	// Disrupt deletes a pod, and sees whether another comes (chapter 3-4).
+	Disrupt bool
 }
 
 const pollInterval = time.Second
@@ -103,11 +109,17 @@ const pollInterval = time.Second
 func (l *Lab) Ask(ctx context.Context, o Options) (Report, error) {
 	begin, before := time.Now(), l.requests.Load()
 	var r Report
-	_ = wait.PollUntilContextTimeout(ctx, pollInterval, max(o.Patience, time.Millisecond), true, func(limited context.Context) (bool, error) {
-		r.Answers = l.once(limited, o.Chapter)
-		return !r.Any(Starting) || r.Any(Failed) || r.Any(Open), nil
-	}) // its time limit is no error: the last answers count
-	if err := ctx.Err(); err != nil {
+	disrupt := o.Disrupt
+	o.Disrupt = false // until all that starts has started, and then once
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		r.Answers = l.once(ctx, o)
+		return !r.Any(Starting) || r.Any(Failed) || r.Any(Open) || time.Since(begin) >= o.Patience, nil
+	})
+	if disrupt && err == nil {
+		o.Disrupt = true
+		r.Answers, err = l.once(ctx, o), ctx.Err()
+	}
+	if err != nil {
 		return Report{}, err
 	}
 	r.Requests, r.Took = int(l.requests.Load()-before), time.Since(begin)
@@ -115,16 +127,14 @@ func (l *Lab) Ask(ctx context.Context, o Options) (Report, error) {
 }
 
 // once judges every check.
-func (l *Lab) once(ctx context.Context, upTo course.Chapter) []Answer {
-	if upTo == "" {
-		upTo = course.All
-	}
-	s, err := l.look(ctx)
+func (l *Lab) once(ctx context.Context, o Options) []Answer {
+	upTo := cmp.Or(o.Chapter, course.All)
+	s, err := l.look(ctx, o)
 	states := map[string]State{}
 	var all []Answer
 	for i := range Checks {
 		c := &Checks[i]
-		if !upTo.Reaches(c.Chapter) || err == nil && c.when != nil && !c.when(s) {
+		if !upTo.Reaches(c.Chapter) || c.when != nil && (err != nil || !c.when(s)) {
 			continue
 		}
 		a := Answer{Check: c}
@@ -181,6 +191,16 @@ func Find(id string) *Check {
 	return &Checks[i]
 }
 
+// Find is the answer to the check of an ID; one of no state where it was not asked.
+func (r Report) Find(id string) Answer {
+	for _, a := range r.Answers {
+		if a.ID == id {
+			return a
+		}
+	}
+	return Answer{}
+}
+
 // Any tells whether an answer has a state.
 func (r Report) Any(s State) bool {
 	return slices.ContainsFunc(r.Answers, func(a Answer) bool { return a.State == s })
@@ -205,6 +225,7 @@ type Score struct {
 	Points, Of int   // those of the checks that are ok, and of all that were asked
 	State      State // the worst of its checks': Failed, Starting, Open, Later, OK; Skipped where nothing was asked
 	OK, Checks int
+	Begun      bool    // something of it is there
 	FirstNotOK *Answer // nil where all is well
 }
 
@@ -212,12 +233,18 @@ type Score struct {
 func (r Report) Chapters() []Score {
 	var all []Score
 	for _, chapter := range course.Chapters {
-		if s := r.score(func(a Answer) bool { return a.Chapter == chapter }); s.Checks > 0 {
-			s.Chapter = chapter
+		if s := r.Chapter(chapter); s.Checks > 0 {
 			all = append(all, s)
 		}
 	}
 	return all
+}
+
+// Chapter is the score of one chapter; of no checks where it was not asked about.
+func (r Report) Chapter(chapter course.Chapter) Score {
+	s := r.score(func(a Answer) bool { return a.Chapter == chapter })
+	s.Chapter = chapter
+	return s
 }
 
 // Total is the score of all chapters.
@@ -237,6 +264,7 @@ func (r Report) score(of func(Answer) bool) Score {
 		if a.State != Skipped {
 			s.Of += a.Points
 		}
+		s.Begun = s.Begun || a.State == OK || a.State == Failed || a.State == Starting
 		if a.State == OK {
 			s.OK++
 			s.Points += a.Points

@@ -116,6 +116,7 @@ const (
 type seen struct {
 	lab       *Lab
 	namespace string
+	options   Options
 	shared    bool // the cluster is a class's
 	now       time.Time
 
@@ -204,8 +205,8 @@ func list[T any, L any](ctx context.Context, s *seen, of kind, ask func(context.
 const atOnce = 8
 
 // look asks for all that the checks may need.
-func (l *Lab) look(ctx context.Context) (*seen, error) {
-	s := &seen{lab: l, namespace: l.Namespace, forbidden: map[kind]bool{}}
+func (l *Lab) look(ctx context.Context, o Options) (*seen, error) {
+	s := &seen{lab: l, namespace: l.Namespace, options: o, forbidden: map[kind]bool{}}
 	namespace, err := l.client.CoreV1().Namespaces().Get(ctx, l.Namespace, metav1.GetOptions{})
 	switch {
 	case err == nil:

@@ -56,6 +56,9 @@ func targetsUp(name string, want func(*seen) int) func(context.Context, *seen) (
 				down = append(down, t)
 			}
 		}
+		if config.job(name) == nil {
+			return wrong("ConfigMap %[1]s: scrape_configs has no job_name %[2]s.", "ConfigMap %[1]s: scrape_configs に job_name が %[2]s のジョブがありません。", course.Prometheus, name)
+		}
 		wanted := want(s)
 		settled := !s.startedRecently()
 		switch {
@@ -168,9 +171,12 @@ func oneAtLeast(*seen) int { return -1 }
 
 func everyNode(s *seen) int { return len(s.nodes) }
 
-// hasJob tells whether Prometheus has a job that not every lab has.
+// hasJob tells whether Prometheus has a job that not every lab has, or is to have it.
 func hasJob(name string) func(*seen) bool {
 	return func(s *seen) bool {
+		if slices.Contains(s.options.Exercises, "podMonitoring") {
+			return true
+		}
 		w := s.deployment(course.Prometheus)
 		if w == nil || s.configMap(course.Prometheus) == nil {
 			return false

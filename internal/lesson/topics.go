@@ -5,15 +5,31 @@ import (
 	"maps"
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"k8sbootcamp/internal/course"
 )
 
-// hasDeployment tells whether a topic was begun.
+// begun tells whether a topic is to be there, or anything of it is; has is the object
+// without which it is nothing.
+func begun(topic string, has func(*seen) bool) func(*seen) bool {
+	return func(s *seen) bool { return slices.Contains(s.options.Exercises, topic) || has(s) }
+}
+
 func hasDeployment(name string) func(*seen) bool {
 	return func(s *seen) bool { return s.deployment(name) != nil }
+}
+
+// ofTopic is a judgement of a topic's Deployment, which may be missing.
+func ofTopic(name string, judge func(context.Context, *seen, *workload) (finding, error)) func(context.Context, *seen) (finding, error) {
+	return func(ctx context.Context, s *seen) (finding, error) {
+		if f, err := deploymentExists(name)(ctx, s); err != nil || f.state != OK {
+			return f, err
+		}
+		return judge(ctx, s, s.deployment(name))
+	}
 }
 
 // greets judges the container's variable of the topic env.
@@ -31,7 +47,7 @@ func greets(ctx context.Context, s *seen, w *workload) (finding, error) {
 
 // refersWell judges whether the ConfigMaps and keys that a workload's pods name are
 // there, and then whether the pods are ready.
-func (s *seen) refersWell(ctx context.Context, w *workload) (finding, error) {
+func refersWell(ctx context.Context, s *seen, w *workload) (finding, error) {
 	judge := func(field, name, key string, optional *bool) (finding, bool) {
 		if optional != nil && *optional {
 			return finding{}, true
@@ -77,16 +93,10 @@ func (s *seen) refersWell(ctx context.Context, w *workload) (finding, error) {
 
 // bothConfigMapPods judges the two Deployments of the topic configmap.
 func bothConfigMapPods(ctx context.Context, s *seen) (finding, error) {
-	for _, name := range []string{course.TopicConfigMap, course.TopicConfigMapEnv} {
-		w := s.deployment(name)
-		if w == nil {
-			continue
-		}
-		if f, err := s.refersWell(ctx, w); err != nil || f.state != OK {
-			return f, err
-		}
-	}
-	return good()
+	return inTurn(
+		func() (finding, error) { return ofTopic(course.TopicConfigMap, refersWell)(ctx, s) },
+		func() (finding, error) { return ofTopic(course.TopicConfigMapEnv, refersWell)(ctx, s) },
+	)
 }
 
 // bound judges a claim.
@@ -110,23 +120,32 @@ func (s *seen) bound(name string) (finding, error) {
 }
 
 func databaseKeeps(ctx context.Context, s *seen) (finding, error) {
-	w := s.statefulSet(course.TopicStatefulSet)
 	return inTurn(
+		func() (finding, error) {
+			return s.exists("StatefulSet", course.TopicStatefulSet, names(s.statefulSets, func(o appsv1.StatefulSet) string { return o.Name }), nil)
+		},
 		func() (finding, error) { return s.bound("data-" + course.TopicStatefulSet + "-0") },
-		func() (finding, error) { return s.podsReady(ctx, w) },
+		func() (finding, error) { return s.podsReady(ctx, s.statefulSet(course.TopicStatefulSet)) },
 	)
 }
 
 func volumeKeeps(ctx context.Context, s *seen) (finding, error) {
 	return inTurn(
 		func() (finding, error) { return s.bound(course.TopicVolume) },
-		func() (finding, error) { return s.podsReady(ctx, s.deployment(course.TopicVolume)) },
+		func() (finding, error) { return ofTopic(course.TopicVolume, allReady)(ctx, s) },
 	)
+}
+
+func (s *seen) ingress() *networkingv1.Ingress {
+	return named(s.ingresses, course.Ingress, func(i networkingv1.Ingress) string { return i.Name })
 }
 
 // ingressLeads judges whether the Ingress leads to a port of a Service that is there.
 func ingressLeads(_ context.Context, s *seen) (finding, error) {
-	i := named(s.ingresses, course.Ingress, func(i networkingv1.Ingress) string { return i.Name })
+	if f, err := s.exists("Ingress", course.Ingress, names(s.ingresses, func(i networkingv1.Ingress) string { return i.Name }), nil); err != nil || f.state != OK {
+		return f, err
+	}
+	i := s.ingress()
 	for n, r := range i.Spec.Rules {
 		if r.HTTP == nil {
 			continue

@@ -119,6 +119,9 @@ func (s *seen) exists(kind, name string, others []string, elsewhere func() []str
 				"%[1]s %[2]s はネームスペース %[4]s ではなく %[3]s にあります。metadata.namespace と kubectl の -n オプションを見直してください。", kind, name, found, s.namespace)
 		}
 	}
+	if strings.HasPrefix(kind, "Cluster") {
+		return missing("There is no %s %s yet.", "%s %s はまだありません。", kind, name)
+	}
 	return missing("There is no %s %s in namespace %s yet.", "%s %s はまだネームスペース %s にありません。", kind, name, s.namespace)
 }
 

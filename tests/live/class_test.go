@@ -119,9 +119,8 @@ type said struct {
 			Problem      string
 		}
 		Checks []struct {
-			Question, Detail string
-			OK, Warning      bool
-			Seconds          float64
+			ID, Question, Detail, Hint string
+			OK, Warning                bool
 		}
 		Kept []string
 		File string
@@ -224,10 +223,10 @@ func TestClassRoster(t *testing.T) {
 	d = c.class(0, "check", "--roster", roster, "--disrupt")
 	for _, s := range d.Stacks {
 		if s.Stack == one {
-			assert.Len(t, s.Checks, 6)
+			assert.Equal(t, "4-4/node-exporter", s.Checks[len(s.Checks)-1].ID)
 		}
 		for _, q := range s.Checks {
-			assert.True(t, q.OK, "%s: %s: %s", s.Stack, q.Question, q.Detail)
+			assert.True(t, q.OK, "%s: %s: %s", s.Stack, q.Question, q.Hint)
 		}
 	}
 
@@ -320,7 +319,7 @@ func TestClassLife(t *testing.T) {
 		d := c.class(0, "check", "--stack", name)
 		require.NotEmpty(c.t, d.Stacks[0].Checks)
 		for _, q := range d.Stacks[0].Checks {
-			assert.True(c.t, q.OK, "%s: %s", q.Question, q.Detail)
+			assert.True(c.t, q.OK, "%s: %s", q.Question, q.Hint)
 		}
 	}
 	part := func(fault string, body func(t *testing.T)) {

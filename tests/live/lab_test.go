@@ -19,7 +19,8 @@ import (
 
 	"k8sbootcamp/components/editions"
 	labs "k8sbootcamp/components/lab"
-	"k8sbootcamp/internal/check"
+	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/lesson"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
@@ -170,19 +171,32 @@ func TestDestroyWithoutCluster(t *testing.T) {
 // accepts asks the course's questions with the stack's own kubeconfig.
 func accepts(t *testing.T, s *livelab.Stack, monitoring, disrupt bool) {
 	t.Helper()
+	o := lesson.Options{Disrupt: disrupt}
+	if !monitoring {
+		o.Chapter = course.Chapter34
+	}
+	if hasExercise(t, s, labs.PodMonitoring) {
+		o.Exercises = []string{labs.PodMonitoring}
+	}
+	allGreen(t, s, []byte(s.Output("kubeconfig")), o)
+}
+
+// allGreen asks everything of a lab and expects every check to be ok.
+func allGreen(t *testing.T, s *livelab.Stack, kubeconfig []byte, o lesson.Options) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	for _, r := range check.Run(ctx, check.Options{
-		Kubeconfig: []byte(s.Output("kubeconfig")),
-		Context:    s.Output("context"),
-		Monitoring: monitoring,
-
-		PodMonitoring: hasExercise(t, s, labs.PodMonitoring),
-		Disrupt:       disrupt,
-	}) {
-		assert.True(t, r.OK, "%s: %s", r.Question, r.Detail)
-		t.Logf("%s: %s (%s)", r.Question, r.Detail, r.Took.Round(time.Millisecond))
+	l, err := lesson.New(kubeconfig, "", "")
+	require.NoError(t, err)
+	o.Patience = patient
+	report, err := l.Ask(ctx, o)
+	require.NoError(t, err)
+	for _, a := range report.Answers {
+		assert.Equal(t, lesson.OK, a.State, "%s: %s: %s", s.Name, a.ID, a.Hint.EN)
 	}
+	total := report.Total()
+	assert.Greater(t, total.OK, 10)
+	t.Logf("%s: %d checks ok, %d of %d points (%s)", s.Name, total.OK, total.Points, total.Of, report.Took.Round(time.Millisecond))
 }
 
 // hasExercise tells whether a stack says that it has one.

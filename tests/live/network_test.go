@@ -117,16 +117,15 @@ type place struct{ namespace, pod string }
 
 // network is what class check says of a student's.
 func (c *classroom) network(s *livelab.Stack) (answer struct {
-	Question, Detail string
-	OK, Warning      bool
-	Seconds          float64
+	ID, Question, Detail, Hint string
+	OK, Warning                bool
 }) {
 	c.t.Helper()
 	d := c.class(0, "check", "--stack", s.Name)
 	require.NotEmpty(c.t, d.Stacks[0].Checks)
 	last := d.Stacks[0].Checks[len(d.Stacks[0].Checks)-1]
 	require.Equal(c.t, check.Network, last.Question)
-	c.t.Logf("%s: ok %t, warning %t, after %.1f s: %s", s.Name, last.OK, last.Warning, last.Seconds, last.Detail)
+	c.t.Logf("%s: ok %t, warning %t: %s%s", s.Name, last.OK, last.Warning, last.Detail, last.Hint)
 	return last
 }
 

@@ -24,10 +24,11 @@ import (
 	"k8s.io/client-go/transport/spdy"
 
 	"k8sbootcamp/components/editions"
+	labs "k8sbootcamp/components/lab"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/shared"
-	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/lesson"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
@@ -97,14 +98,7 @@ type podWatch struct {
 }
 
 func (p *podWatch) accepts(s *livelab.Stack) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	for _, r := range check.Run(ctx, check.Options{
-		Kubeconfig: []byte(s.Output("studentKubeconfig")), Namespace: s.Output("namespace"), Monitoring: true, PodMonitoring: true, Shared: true,
-	}) {
-		assert.True(p.t, r.OK, "%s: %s: %s", s.Name, r.Question, r.Detail)
-		p.t.Logf("%s: %s: %s (%s)", s.Name, r.Question, r.Detail, r.Took.Round(time.Millisecond))
-	}
+	allGreen(p.t, s, []byte(s.Output("studentKubeconfig")), lesson.Options{Exercises: []string{labs.PodMonitoring}})
 }
 
 // namespaces are those that a student's own Prometheus has a metric of.

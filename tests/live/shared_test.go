@@ -32,8 +32,8 @@ import (
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/shared"
-	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/lesson"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
@@ -377,17 +377,7 @@ func without(objects []string, namespace string) []string {
 
 func studentAccepts(t *testing.T, s *livelab.Stack) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	for _, r := range check.Run(ctx, check.Options{
-		Kubeconfig: []byte(s.Output("studentKubeconfig")),
-		Namespace:  s.Output("namespace"),
-		Monitoring: true,
-		Disrupt:    true,
-	}) {
-		assert.True(t, r.OK, "%s: %s: %s", s.Name, r.Question, r.Detail)
-		t.Logf("%s: %s: %s (%s)", s.Name, r.Question, r.Detail, r.Took.Round(time.Millisecond))
-	}
+	allGreen(t, s, []byte(s.Output("studentKubeconfig")), lesson.Options{Disrupt: true})
 }
 
 func uid(t *testing.T, on *classCluster, s *livelab.Stack) string {

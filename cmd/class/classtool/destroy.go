@@ -39,7 +39,7 @@ func (t *tool) destroyCommand() *cobra.Command {
 		work: func(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r *row) error {
 			return destroy(ctx, st, *remove, *forget, line, r)
 		},
-		end: func(_ context.Context, s *session) error {
+		end: func(_ context.Context, s *session, _ []row) error {
 			if !*remove {
 				return nil
 			}

@@ -63,6 +63,8 @@ var errTold = errors.New("")
 // exitCode is the one rule of exit codes.
 func exitCode(ctx context.Context, err error) int {
 	switch {
+	case errors.Is(err, errStopped):
+		return exitOK
 	case ctx.Err() != nil:
 		return exitInterrupted
 	case err == nil:
@@ -119,6 +121,7 @@ type tool struct {
 	only     []string
 	parallel int
 	json     bool
+	lang     string // of questions and hints; empty is the locale's
 	config   []string
 	ignore   []string
 }

@@ -20,6 +20,7 @@ import (
 var update = flag.Bool("update", false, "write docs/class.md, and what the scripts compare with, anew")
 
 func TestMain(m *testing.M) {
+	os.Setenv("LC_ALL", "C") //nolint:errcheck // whose tests these are, they expect English
 	testscript.Main(m, map[string]func(){
 		"class": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})

@@ -15,6 +15,8 @@ import (
 
 	"k8sbootcamp/cmd/class/internal/preflight"
 	"k8sbootcamp/cmd/class/internal/stack"
+	"k8sbootcamp/internal/check"
+	"k8sbootcamp/internal/lesson"
 	"k8sbootcamp/internal/printable"
 )
 
@@ -50,7 +52,9 @@ type row struct {
 	Changes *stack.Changes    `json:"changes,omitempty"`
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Status  *status           `json:"status,omitempty"`
-	Checks  []answer          `json:"checks,omitempty"`
+	Checks  []answer          `json:"checks,omitempty"` // Report and Network, in the language asked for
+	Report  *lesson.Report    `json:"-"`
+	Network *check.Result     `json:"-"` // of a shared cluster, asked of the administrator
 	Kept    []string          `json:"kept,omitempty"`
 	File    string            `json:"file,omitempty"`
 }
@@ -81,7 +85,9 @@ const jsonHelp = `With --json, a verb prints one JSON object on standard output 
     outputs  up: the stack's outputs but the kubeconfig
     status   status: {made, cluster, ready, total, notReady, appURL,
              lastChange: {kind, result, time}, problem}
-    checks   check: [{question, ok, warning, detail, seconds}]
+    checks   check: [{id, chapter, points, question, state, ok, hint, look, detail}];
+             state is "ok", "failed", "open" (not begun), "starting", "later"
+             (another check comes first) or "skipped" (not to be seen)
     kept     destroy: what stays, and why
     file     kubeconfig: where it was written
   }]`
@@ -90,6 +96,13 @@ func (s *session) printJSON(d document) error {
 	d.Verb = s.cmd.Name()
 	if d.Stacks == nil {
 		d.Stacks = []row{}
+	}
+	lang, err := s.language()
+	if err != nil {
+		return err
+	}
+	for i := range d.Stacks {
+		d.Stacks[i].Checks = d.Stacks[i].answers(lang)
 	}
 	enc := json.NewEncoder(s.out)
 	enc.SetIndent("", "  ")

@@ -42,7 +42,7 @@ type verb struct {
 	done string // the word of a stack that is done
 	work func(ctx context.Context, s *session, st *stack.Stack, line *progress.Line, r *row) error
 	show func(s *session, rows []row)
-	end  func(ctx context.Context, s *session) error // once all stacks are done; may be nil
+	end  func(ctx context.Context, s *session, rows []row) error // once all stacks are done; may be nil
 }
 
 // session is one verb at work on some stacks.
@@ -61,15 +61,9 @@ type session struct {
 func (t *tool) command(c *cobra.Command, v verb) *cobra.Command {
 	c.Args = cobra.NoArgs
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		s := &session{tool: t, verb: v, cmd: cmd, say: t.out}
-		if t.json {
-			s.say = t.err
-		}
 		ctx := cmd.Context()
-		if err := s.prepare(ctx); err != nil {
-			if t.json {
-				err = errors.Join(err, s.printJSON(document{ExitCode: exitCode(ctx, err), Error: errorText(err), Findings: s.findings}))
-			}
+		s, err := t.session(cmd, v)
+		if err != nil {
 			return err
 		}
 		if v.confirm != nil {
@@ -79,13 +73,27 @@ func (t *tool) command(c *cobra.Command, v verb) *cobra.Command {
 		}
 		rows := s.each(ctx)
 		if v.end != nil && ctx.Err() == nil {
-			if err := v.end(ctx, s); err != nil {
+			if err := v.end(ctx, s, rows); err != nil {
 				fmt.Fprintln(t.err, "warning:", err)
 			}
 		}
 		return s.finish(ctx, rows)
 	}
 	return c
+}
+
+// session is a verb that is ready to go to work on its stacks.
+func (t *tool) session(cmd *cobra.Command, v verb) (*session, error) {
+	s := &session{tool: t, verb: v, cmd: cmd, say: t.out}
+	if t.json {
+		s.say = t.err
+	}
+	ctx := cmd.Context()
+	err := s.prepare(ctx)
+	if err != nil && t.json {
+		err = errors.Join(err, s.printJSON(document{ExitCode: exitCode(ctx, err), Error: errorText(err), Findings: s.findings}))
+	}
+	return s, err
 }
 
 // prepare does all that comes before the first stack. Where it finds anything

@@ -22,6 +22,7 @@ import (
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/fake"
+	"k8sbootcamp/internal/lesson"
 	"k8sbootcamp/internal/sharedcluster"
 )
 
@@ -237,11 +238,12 @@ func TestCheckTriesTheNetwork(t *testing.T) {
 			}
 		}
 		err := w.do(func(ctx context.Context, line *progress.Line) error {
-			return checkLab(ctx, w.stack, false, line, &w.row)
+			return checkLab(ctx, w.stack, checkFlags{}, line, &w.row)
 		})
 		require.Error(t, err, "there are no nodes")
-		require.NotEmpty(t, w.row.Checks)
-		last := w.row.Checks[len(w.row.Checks)-1]
+		all := w.row.answers(lesson.English)
+		require.NotEmpty(t, all)
+		last := all[len(all)-1]
 		require.Equal(t, check.Network, last.Question)
 		return last
 	}
@@ -269,7 +271,7 @@ func TestCheckTriesTheNetwork(t *testing.T) {
 	w.keep("that-one")
 	got := ask(w)
 	assert.False(t, got.OK)
-	assert.Contains(t, got.Detail, "another cluster")
+	assert.Contains(t, got.Hint, "another cluster")
 	assert.Empty(t, made, "a pod was made on another cluster")
 }
 

@@ -26,6 +26,7 @@ import (
 	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/lesson"
 )
 
 const (
@@ -521,6 +522,13 @@ func TestOneFailureIsToldInFull(t *testing.T) {
 }
 
 func TestTables(t *testing.T) {
+	answer := func(id string, state lesson.State, hint string) lesson.Answer {
+		return lesson.Answer{Check: lesson.Find(id), State: state, Hint: lesson.Text{EN: hint, JA: hint}}
+	}
+	report := lesson.Report{Answers: []lesson.Answer{
+		answer("0-3/cluster", lesson.OK, ""), answer("0-3/nodes", lesson.Failed, "Node b \x1b[31m is not."), answer("0-3/schedulable", lesson.OK, ""),
+		answer("3-2/deployment", lesson.Open, "There is none."),
+	}}
 	for name, c := range map[string]struct {
 		show func(*session, []row)
 		rows []row
@@ -546,9 +554,25 @@ b: stays: kind cluster bootcamp-b
 		"preview": {showPreview, []row{{Stack: "a", Outcome: ok, Changes: &stack.Changes{
 			Summary: map[string]int{"update": 1}, Steps: []stack.Step{{Op: "update", Type: "kubernetes:apps/v1:Deployment", Name: "bootcamp", Keys: []string{"spec"}}},
 		}}}, "\na: 1 to update\n  update  Deployment  bootcamp  spec\n"},
-		"check": {showChecks, []row{{Stack: "a", Outcome: ok, Checks: []answer{
-			{"nodes", true, false, "1 of 1", 0}, {"the app", false, false, "no \x1b[31manswer", 0}, {"network", true, true, "open", 0},
-		}}}, "\na\n  ok       nodes    1 of 1\n  FAILED   the app  no \\x1b[31manswer\n  warning  network  open\n"},
+		"check": {showChecks, []row{{Stack: "a", Outcome: ok, Report: &report, Network: &check.Result{Question: "network", OK: true, Warning: true, Detail: "no \x1b[31manswer"}}}, `
+0-3  the cluster  (2 of 4 points)
+  ok        the cluster answers
+  FAILED    every node is Ready
+            Node b \x1b[31m is not.
+            look: kubectl get nodes
+  ok        every node takes pods
+
+3-2  Deployment  open
+
+  warning   network (no \x1b[31manswer)
+
+2 of 7 points
+`},
+		"check of a class": {showChecks, []row{{Stack: "a", Student: "青木", Outcome: ok, Report: &report}, {Stack: "b", Student: "b", Outcome: ok}}, `
+STUDENT  STACK  TOTAL  0-3  3-2  AT   FIRST NOT OK
+青木     a      2/7    2/4  0/3  0-3  0-3/nodes: Node b \x1b[31m is not.
+b        b      ok
+`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := end(t, context.Background(), "status", len(c.rows), c.show, c.rows...)

@@ -20,9 +20,9 @@ import (
 type Student struct {
 	Name  string // what to call them
 	Stack string
-	// Open finds the way to the lab. It is called again after a round in which the lab
-	// could not be asked: its cluster may be another by then.
-	Open func(context.Context) (*lesson.Lab, error)
+	// Open finds the way to the lab, and what is to be there. It is called again after a
+	// round in which the lab could not be asked: its cluster may be another by then.
+	Open func(context.Context) (*lesson.Lab, lesson.Options, error)
 }
 
 // Seat is how one student stands.
@@ -34,9 +34,11 @@ type Seat struct {
 	Problem      string
 	ProblemSince time.Time
 	Report       lesson.Report
-	At      course.Chapter // the first that is not whole; "" where all is done
-	AtSince time.Time
-	Marks   []Mark // of the chapters that were asked about
+	At           course.Chapter // the first that is not whole; "" where all is done
+	AtSince      time.Time
+	Marks        []Mark // of the chapters that were asked about
+	// LastRed is the check that failed last, nil where none ever did.
+	LastRed *lesson.Answer
 }
 
 // Mark is how a student stands in a chapter.
@@ -68,17 +70,23 @@ func (s *Seat) RedSince() time.Time {
 
 // Room is the class. Its methods may be called at any time.
 type Room struct {
-	Chapter  course.Chapter // asked up to this one; empty is all
+	Chapter  course.Chapter // asked up to this one; empty is up to what is to be there
 	Parallel int            // labs asked at once
 
 	students []Student
-	labs     []*lesson.Lab
+	labs     []open
 
 	mu      sync.Mutex
 	seats   []Seat
 	round   Round
 	changed chan struct{} // closed at the next change
 	now     func() time.Time
+}
+
+// open is a lab to which the way is known.
+type open struct {
+	*lesson.Lab
+	ask lesson.Options
 }
 
 // Round is what asking everybody once took.
@@ -92,7 +100,7 @@ type Round struct {
 func New(students []Student, upTo course.Chapter) *Room {
 	r := &Room{
 		Chapter: upTo, Parallel: 8,
-		students: students, labs: make([]*lesson.Lab, len(students)),
+		students: students, labs: make([]open, len(students)),
 		changed: make(chan struct{}), now: time.Now,
 	}
 	for _, s := range students {
@@ -170,17 +178,19 @@ func (r *Room) askOne(ctx context.Context, i int) (requests int) {
 	defer cancel()
 	var report lesson.Report
 	var err error
-	if r.labs[i] == nil {
-		r.labs[i], err = r.students[i].Open(limited)
+	lab := &r.labs[i]
+	if lab.Lab == nil {
+		lab.Lab, lab.ask, err = r.students[i].Open(limited)
+		lab.ask.Chapter = cmp.Or(r.Chapter, lab.ask.Chapter)
 	}
 	if err == nil {
-		report, err = r.labs[i].Ask(limited, lesson.Options{Chapter: r.Chapter})
+		report, err = lab.Ask(limited, lab.ask)
 	}
 	if ctx.Err() != nil {
 		return 0
 	}
 	if err != nil || !report.Reached() {
-		r.labs[i] = nil
+		lab.Lab = nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -210,6 +220,9 @@ func (s *Seat) update(report lesson.Report, err error, now time.Time) {
 			}
 		}
 		s.Marks = append(s.Marks, mark)
+	}
+	if red := s.Red(); red != nil {
+		s.LastRed = red
 	}
 	s.At = report.At()
 	if s.At != before.At || before.AtSince.IsZero() {
