@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"k8sbootcamp/cmd/class/internal/classroom"
+	"k8sbootcamp/internal/classroom"
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/lesson"

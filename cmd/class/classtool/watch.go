@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"k8sbootcamp/cmd/class/internal/classroom"
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/stack"
+	"k8sbootcamp/internal/classroom"
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/lesson"
 )
