@@ -121,7 +121,7 @@ func (s *seen) noTarget(j *job, up, wanted int) (finding, error) {
 	what := "kubernetes_sd_configs[].role"
 	for i, r := range j.Relabel {
 		if r.Action == "keep" || r.Action == "drop" {
-			what = fmt.Sprintf("relabel_configs[%d]: %s of [%s] by the regex %s", i, r.Action, strings.Join(r.Sources, ", "), r.Regex)
+			what = fmt.Sprintf("relabel_configs[%d] (%s by the regex %s)", i, r.Action, r.Regex)
 		}
 	}
 	count := fmt.Sprint(up)
