@@ -27,3 +27,24 @@ var Chapters = []Chapter{Chapter03, Chapter32, Chapter33, Chapter34, Chapter41, 
 func (c Chapter) Reaches(other Chapter) bool {
 	return c == All || slices.Index(Chapters, c) >= slices.Index(Chapters, other)
 }
+
+// Title is what a chapter is about, in Japanese or in English.
+func (c Chapter) Title(japanese bool) string {
+	t := titles[c]
+	if japanese {
+		return t[1]
+	}
+	return t[0]
+}
+
+var titles = map[Chapter][2]string{
+	Chapter03: {"the cluster", "クラスター"},
+	Chapter32: {"Deployment", "Deployment"},
+	Chapter33: {"Service", "Service"},
+	Chapter34: {"a deleted pod comes back", "Podを削除してみる"},
+	Chapter41: {"node-exporter", "node-exporter"},
+	Chapter42: {"the account (RBAC)", "アカウント(RBAC)"},
+	Chapter43: {"Prometheus", "Prometheus"},
+	Chapter44: {"its targets", "ターゲットの確認"},
+	Chapter5:  {"topics", "トピック"},
+}
