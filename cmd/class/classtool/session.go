@@ -61,15 +61,9 @@ type session struct {
 func (t *tool) command(c *cobra.Command, v verb) *cobra.Command {
 	c.Args = cobra.NoArgs
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		s := &session{tool: t, verb: v, cmd: cmd, say: t.out}
-		if t.json {
-			s.say = t.err
-		}
 		ctx := cmd.Context()
-		if err := s.prepare(ctx); err != nil {
-			if t.json {
-				err = errors.Join(err, s.printJSON(document{ExitCode: exitCode(ctx, err), Error: errorText(err), Findings: s.findings}))
-			}
+		s, err := t.session(cmd, v)
+		if err != nil {
 			return err
 		}
 		if v.confirm != nil {
@@ -86,6 +80,20 @@ func (t *tool) command(c *cobra.Command, v verb) *cobra.Command {
 		return s.finish(ctx, rows)
 	}
 	return c
+}
+
+// session is a verb that is ready to go to work on its stacks.
+func (t *tool) session(cmd *cobra.Command, v verb) (*session, error) {
+	s := &session{tool: t, verb: v, cmd: cmd, say: t.out}
+	if t.json {
+		s.say = t.err
+	}
+	ctx := cmd.Context()
+	err := s.prepare(ctx)
+	if err != nil && t.json {
+		err = errors.Join(err, s.printJSON(document{ExitCode: exitCode(ctx, err), Error: errorText(err), Findings: s.findings}))
+	}
+	return s, err
 }
 
 // prepare does all that comes before the first stack. Where it finds anything
