@@ -42,14 +42,14 @@ func (t *tool) boardCommand() *cobra.Command {
 labs of the class what check asks, and shows the students by chapters, as that
 changes. A lab that is not up yet, or does not answer, is asked again.
 
-The page is for looking: it offers no action, and shows no kubeconfig, token or
-address. A hint is shown where somebody opens it.`,
+The page is for looking: it offers no action, and shows no kubeconfig or token. The
+hint of a check is shown where somebody opens it.`,
 		Args: cobra.NoArgs,
 	}
 	f := c.Flags()
-	f.IntVar(&o.port, "port", boardPort, "`PORT` on 127.0.0.1; 0 for any that is free")
+	f.IntVar(&o.port, "port", boardPort, "`PORT` on 127.0.0.1; 0 for any that is free (default 8090)")
 	f.StringVar(&o.chapter, "chapter", "", "ask up to this `CHAPTER`: "+chapterNames()+" (default: all)")
-	f.DurationVar(&o.every, "every", 5*time.Second, "how often the labs are asked")
+	f.DurationVar(&o.every, "every", 5*time.Second, "how often the labs are asked, as a `DURATION` (default 5s)")
 	t.langFlag(c)
 	c.PreRunE = func(*cobra.Command, []string) error { return o.validate(t) }
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
