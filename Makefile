@@ -3,7 +3,7 @@
 # As Pulumi's Go language host compiles, so that nothing is compiled twice.
 export GOFLAGS += -trimpath
 
-.PHONY: fmt lint test engine prometheus live update vuln
+.PHONY: fmt lint test engine prometheus browser live update vuln
 
 fmt:
 	gofmt -w .
@@ -13,9 +13,10 @@ lint:
 	go vet ./...
 	go -C tests/engine vet ./...
 	go -C tests/prometheus vet ./...
+	go -C tests/browser vet ./...
 	go -C tests/live vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
-	for module in . tests/engine tests/prometheus tests/live tests/live/netpol tests/live/images/* tools tools/vuln; do go -C $$module mod tidy -diff || exit 1; done
+	for module in . tests/engine tests/prometheus tests/browser tests/live tests/live/netpol tests/live/images/* tools tools/vuln; do go -C $$module mod tidy -diff || exit 1; done
 
 test:
 	go test ./...
@@ -25,6 +26,9 @@ engine:
 
 prometheus:
 	go -C tests/prometheus test -timeout 40m ./...
+
+browser:
+	go -C tests/browser test -count=1 -timeout 20m -v ./...
 
 live:
 	go -C tests/live test -count=1 -timeout 80m -v .

@@ -5,6 +5,7 @@ package classroom
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +22,13 @@ type Student struct {
 	Name  string // what to call them
 	Stack string
 	// Open finds the way to the lab, and what is to be there. It is called again after a
-	// round in which the lab could not be asked: its cluster may be another by then.
+	// round in which the lab could not be asked: its cluster may be another by then. Its
+	// error is ErrNoLab where there is none yet.
 	Open func(context.Context) (*lesson.Lab, lesson.Options, error)
 }
+
+// ErrNoLab is that a student has no lab yet.
+var ErrNoLab = errors.New("it is not up yet")
 
 // Seat is how one student stands.
 type Seat struct {
@@ -33,6 +38,7 @@ type Seat struct {
 	// was. What was known before stays.
 	Problem      string
 	ProblemSince time.Time
+	NoLab        bool // and the problem is that there is none yet
 	Report       lesson.Report
 	At           course.Chapter // the first that is not whole; "" where all is done
 	AtSince      time.Time
@@ -202,7 +208,7 @@ func (r *Room) askOne(ctx context.Context, i int) (requests int) {
 // update notes what was found, and since when what is as it was before is so.
 func (s *Seat) update(report lesson.Report, err error, now time.Time) {
 	before := *s
-	s.Asked = true
+	s.Asked, s.NoLab = true, errors.Is(err, ErrNoLab)
 	if err != nil {
 		s.Problem = printable.Line(err.Error(), longest)
 		if before.Problem == "" {

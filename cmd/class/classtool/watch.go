@@ -61,7 +61,11 @@ func (s *session) opener(c *config.Stack) func(context.Context) (*lesson.Lab, le
 		if err != nil {
 			return nil, lesson.Options{}, err
 		}
-		return labOf(ctx, st)
+		l, ask, err := labOf(ctx, st)
+		if errors.Is(err, errNotUp) {
+			err = classroom.ErrNoLab
+		}
+		return l, ask, err
 	}
 }
 
