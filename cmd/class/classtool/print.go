@@ -51,6 +51,7 @@ type row struct {
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Status  *status           `json:"status,omitempty"`
 	Checks  []answer          `json:"checks,omitempty"`
+	Reset   *wasReset         `json:"reset,omitempty"`
 	Kept    []string          `json:"kept,omitempty"`
 	File    string            `json:"file,omitempty"`
 }
@@ -76,12 +77,14 @@ const jsonHelp = `With --json, a verb prints one JSON object on standard output 
     outcome  "ok", "failed", "interrupted" or "not started"
     seconds  how long it took
     cause    a failure in one line; detail: all that was said
-    changes  up, preview, destroy: {summary: {operation: resources},
+    changes  up, preview, reset, destroy: {summary: {operation: resources},
              steps: [{op, type, name, keys}]}
     outputs  up: the stack's outputs but the kubeconfig
     status   status: {made, cluster, ready, total, notReady, appURL,
              lastChange: {kind, result, time}, problem}
     checks   check: [{question, ok, warning, detail, seconds}]
+    reset    reset: {did: what was put right, in words,
+             foreign: what did not belong there [{object, created, removed}]}
     kept     destroy: what stays, and why
     file     kubeconfig: where it was written
   }]`
