@@ -123,6 +123,13 @@ type said struct {
 			OK, Warning      bool
 			Seconds          float64
 		}
+		Reset struct {
+			Did     []string
+			Foreign []struct {
+				Object  string
+				Removed bool
+			}
+		}
 		Kept []string
 		File string
 	}

@@ -142,6 +142,7 @@ const (
 	turnExercises
 	turnTopics
 	turnGuide
+	turnReset
 	turns
 )
 

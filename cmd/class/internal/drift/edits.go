@@ -105,7 +105,7 @@ func (c *Cluster) compare(ctx context.Context, o Object) (*Edit, error) {
 	case err != nil:
 		return nil, err
 	}
-	if e.Fields = fields(configured(dry.Object), configured(live.Object)); len(e.Fields) == 0 {
+	if e.Fields = fields(o.configured(dry), o.configured(live)); len(e.Fields) == 0 {
 		return nil, nil
 	}
 	e.Way = Replace
@@ -117,20 +117,15 @@ func (o Object) hasData() bool {
 	return slices.Contains([]string{"PersistentVolumeClaim", "PersistentVolume", "StatefulSet", "Namespace", "CustomResourceDefinition"}, o.Kind)
 }
 
-// said are the parts of an object that are configured.
-func said(object map[string]any) map[string]any {
-	out := runtime.DeepCopyJSON(object)
+// configured is an object without what the API server and controllers alone write.
+func (o Object) configured(object *unstructured.Unstructured) map[string]any {
+	out := runtime.DeepCopyJSON(object.Object)
 	delete(out, "status")
-	return out
-}
-
-// configured is an object without what the API server alone writes.
-func configured(object map[string]any) map[string]any {
-	out := said(object)
-	if metadata, ok := out["metadata"].(map[string]any); ok {
-		for _, field := range []string{"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"} {
-			delete(metadata, field)
-		}
+	for _, field := range []string{"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"} {
+		unstructured.RemoveNestedField(out, "metadata", field)
+	}
+	for _, key := range controllersAnnotations[o.Kind] {
+		unstructured.RemoveNestedField(out, "metadata", "annotations", key)
 	}
 	return out
 }
