@@ -320,7 +320,7 @@ func showReset(s *session, rows []row) {
 	fmt.Fprintln(s.out)
 	printTable(s.out, table)
 	if left > 0 {
-		fmt.Fprintf(s.out, "\n%s left that do not belong there. To remove them:\n  %s --yes\n", printable.Count(left, "object"), s.again(all))
+		fmt.Fprintf(s.out, "\nleft, and not of the lab: %s. To remove them:\n  %s --yes\n", printable.Count(left, "object"), s.again(all))
 	}
 	fmt.Fprintf(s.out, "\nto ask the course's own questions:\n  %s\n", s.as("check"))
 }
