@@ -170,10 +170,12 @@ func restore(ctx context.Context, st *stack.Stack, w *stack.Wanted, agreed *cons
 			return err
 		}
 	}
-	if err := removeForeign(ctx, cluster, scope, w.Manifests, agreed, line, r); err != nil {
+	stays, err := removeForeign(ctx, cluster, scope, w.Manifests, agreed, line, r)
+	if err != nil {
 		return err
 	}
-	gone, changed, stays, err := putRight(ctx, cluster, w.Manifests, did)
+	gone, changed, kept, err := putRight(ctx, cluster, w.Manifests, did)
+	stays = append(stays, kept...)
 	if err != nil {
 		return err
 	}
@@ -230,28 +232,36 @@ func readWanted(ctx context.Context, st *stack.Stack, line *progress.Line) (*sta
 	return w, nil
 }
 
-// removeForeign lists what does not belong there, and removes what the user agrees to.
-func removeForeign(ctx context.Context, cluster *drift.Cluster, scope drift.Scope, wanted []drift.Object, agreed *consent, line *progress.Line, r *row) error {
+// removeForeign lists what does not belong there, and removes what the user agrees to. It
+// returns, in words, what of that is still there.
+func removeForeign(ctx context.Context, cluster *drift.Cluster, scope drift.Scope, wanted []drift.Object, agreed *consent, line *progress.Line, r *row) (stays []string, err error) {
 	found, err := cluster.Foreign(ctx, scope, wanted)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var remove []drift.Foreign
 	for _, f := range found {
-		goes := agreed.to(f)
-		r.Reset.Foreign = append(r.Reset.Foreign, foreign{Object: printable.Line(f.String(), 300), Created: f.Created.UTC(), Removed: goes})
 		word := "does not belong here: "
-		if goes {
+		if agreed.to(f) {
 			remove = append(remove, f)
 			word = "does not belong here, and is removed: "
+		} else {
+			r.Reset.Foreign = append(r.Reset.Foreign, foreign{Object: printable.Line(f.String(), 300), Created: f.Created.UTC()})
 		}
 		line.Say(fmt.Sprintf("%s%s (%s)", word, f, f.Age()))
 	}
 	if len(remove) == 0 {
-		return nil
+		return nil, nil
 	}
 	line.Phase("removing what does not belong here")
-	return cluster.Remove(ctx, remove)
+	for i, err := range cluster.Remove(ctx, remove) {
+		f := remove[i]
+		r.Reset.Foreign = append(r.Reset.Foreign, foreign{Object: printable.Line(f.String(), 300), Created: f.Created.UTC(), Removed: err == nil})
+		if err != nil {
+			stays = append(stays, err.Error())
+		}
+	}
+	return stays, ctx.Err()
 }
 
 // putRight undoes edits. It returns the objects that are gone, for Pulumi to make, those

@@ -7,6 +7,7 @@ package drift
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -135,14 +136,25 @@ func (c *Cluster) at(kind schema.GroupVersionKind, namespace string) (dynamic.Re
 	return c.dynamic.Resource(mapping.Resource), nil
 }
 
-// each does something for each of a number of things, some at a time.
+// each does something for each of a number of things, some at a time. One that fails is
+// no reason to leave the others.
 func each[T any](ctx context.Context, all []T, do func(ctx context.Context, i int, one T) error) error {
-	group, ctx := errgroup.WithContext(ctx)
+	failed := make([]error, len(all))
+	var group errgroup.Group
 	group.SetLimit(atOnce)
 	for i, one := range all {
-		group.Go(func() error { return do(ctx, i, one) })
+		group.Go(func() error {
+			if failed[i] = ctx.Err(); failed[i] == nil {
+				failed[i] = do(ctx, i, one)
+			}
+			return nil
+		})
 	}
-	return group.Wait()
+	_ = group.Wait() // each has its own error
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return errors.Join(failed...)
 }
 
 // tried does a request again while it fails for what passes.

@@ -337,7 +337,9 @@ func TestForeign(t *testing.T) {
 		}
 	}
 
-	require.NoError(t, cluster.Remove(context.Background(), found))
+	for _, err := range cluster.Remove(context.Background(), found) {
+		require.NoError(t, err)
+	}
 	for _, o := range foreignObjects {
 		u := &unstructured.Unstructured{}
 		require.NoError(t, u.UnmarshalJSON([]byte(o.object)))

@@ -3,7 +3,6 @@ package drift
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -403,27 +402,19 @@ func (j *judge) claimed(l listed) bool {
 // without an answer; they go before all else.
 var first = []string{"admissionregistration.k8s.io", "apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io"}
 
-// Remove removes what does not belong there, and returns once it is gone; and the errors
-// of what is not.
-func (c *Cluster) Remove(ctx context.Context, all []Foreign) error {
-	var before, after []Foreign
-	for _, f := range all {
-		if slices.Contains(first, f.resource.Group) {
-			before = append(before, f)
-		} else {
-			after = append(after, f)
-		}
-	}
-	var errs []error
-	for _, some := range [][]Foreign{before, after} {
-		failed := make([]error, len(some))
-		_ = each(ctx, some, func(ctx context.Context, i int, f Foreign) error {
-			failed[i] = c.remove(ctx, f)
-			return nil // one that stays is no reason to leave the others
+// Remove removes what does not belong there, and returns once it is gone. Of what is not
+// it has an error, at the same place.
+func (c *Cluster) Remove(ctx context.Context, all []Foreign) []error {
+	failed := make([]error, len(all))
+	for _, early := range []bool{true, false} {
+		_ = each(ctx, all, func(ctx context.Context, i int, f Foreign) error {
+			if slices.Contains(first, f.resource.Group) == early {
+				failed[i] = c.remove(ctx, f)
+			}
+			return nil
 		})
-		errs = append(errs, failed...)
 	}
-	return errors.Join(errs...)
+	return failed
 }
 
 func (c *Cluster) remove(ctx context.Context, f Foreign) error {
