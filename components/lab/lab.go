@@ -158,15 +158,20 @@ type place struct {
 	restricted bool   // Pod Security warns about what is not
 }
 
-// buildOwn is the whole course on a cluster of the stack's own.
-func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
-	on, err := kind.New(ctx, "cluster", &kind.Args{
+// KindArgs are what shapes a stack's own cluster: with other ones it is another cluster.
+func KindArgs(s *settings.Settings) *kind.Args {
+	return &kind.Args{
 		Name:      kindcluster.Name(s.Stack),
 		Workers:   s.Workers,
 		NodeImage: s.Images.Node,
 		NodePort:  s.NodePort,
 		HostPort:  s.HostPort,
-	})
+	}
+}
+
+// buildOwn is the whole course on a cluster of the stack's own.
+func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
+	on, err := kind.New(ctx, "cluster", KindArgs(s))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package fake
 import (
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,10 +29,11 @@ import (
 )
 
 // APIServer is a Kubernetes API server in memory, over HTTPS. It knows the lab's
-// kinds; it gets, lists (by labels), makes, patches (by merging) and deletes objects;
-// it gives a token of an account and asks for none. Nothing happens in it by itself,
-// but that what is deleted stays while finalizers, the grace of a pod (over a minute)
-// or, of a namespace, what is in it keep it.
+// kinds; it gets, lists (by labels), makes, replaces (also in a dry run), patches (by
+// merging), applies (by merging, whoever owns a field) and deletes objects; it gives a
+// token of an account and asks for none. It sets no defaults. Nothing happens in it by
+// itself, but that what is deleted stays while finalizers, the grace of a pod (over a
+// minute) or, of a namespace, what is in it keep it.
 type APIServer struct {
 	URL string
 	// Allowed tells what the bearer of a token may do; where it is nil, all may get,
@@ -40,6 +42,9 @@ type APIServer struct {
 	// Created sees each object that a client makes, and may add what a cluster would,
 	// such as a pod's status; nil does nothing.
 	Created func(o *unstructured.Unstructured)
+	// Refuses tells with which status code the replacement of an object is refused, 0 for
+	// none; nil refuses none.
+	Refuses func(was, now *unstructured.Unstructured) int
 
 	authority []byte // PEM
 
@@ -63,11 +68,14 @@ var kinds = []struct {
 	{"", "v1", "serviceaccounts", "ServiceAccount", true},
 	{"", "v1", "resourcequotas", "ResourceQuota", true},
 	{"", "v1", "limitranges", "LimitRange", true},
+	{"", "v1", "secrets", "Secret", true},
+	{"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true},
 	{"apps", "v1", "deployments", "Deployment", true},
 	{"apps", "v1", "daemonsets", "DaemonSet", true},
 	{"apps", "v1", "statefulsets", "StatefulSet", true},
 	{"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true},
 	{"networking.k8s.io", "v1", "ingresses", "Ingress", true},
+	{"apps", "v1", "replicasets", "ReplicaSet", true},
 	{"coordination.k8s.io", "v1", "leases", "Lease", true},
 	{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true},
 	{"networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true},
@@ -75,6 +83,7 @@ var kinds = []struct {
 	{"rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", true},
 	{"rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false},
 	{"rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", false},
+	{"admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", false},
 	{"admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", false},
 	{"admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", false},
 }
@@ -124,6 +133,16 @@ func (s *APIServer) Has(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.find(path) != nil
+}
+
+// Get returns a copy of an object, by its path as Has has it; nil where it is not there.
+func (s *APIServer) Get(path string) *unstructured.Unstructured {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.find(path); o != nil {
+		return o.DeepCopy()
+	}
+	return nil
 }
 
 // Answer has a request ("GET /api/v1/nodes") answered by a function.
@@ -209,26 +228,85 @@ func (s *APIServer) serve(w http.ResponseWriter, r *http.Request) {
 			s.end(o, options)
 		}
 		write(w, http.StatusOK, metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
+	case http.MethodPut:
+		s.replace(w, r)
 	case http.MethodPatch:
-		o, patch := s.find(r.URL.Path), map[string]any{}
-		if o == nil {
-			fail(w, http.StatusNotFound)
-			return
-		}
-		if err := json.NewDecoder(r.Body).Decode(&patch); err != nil || r.Header.Get("Content-Type") != string(types.MergePatchType) {
-			fail(w, http.StatusBadRequest)
-			return
-		}
-		if uid, found, _ := unstructured.NestedString(patch, "metadata", "uid"); found && uid != string(o.GetUID()) {
-			fail(w, http.StatusConflict)
-			return
-		}
-		merge(o.Object, patch)
-		write(w, http.StatusOK, o)
-		s.sweep()
+		s.patch(w, r)
 	default:
 		fail(w, http.StatusMethodNotAllowed)
 	}
+}
+
+// replace puts an object in the place of one that is there.
+func (s *APIServer) replace(w http.ResponseWriter, r *http.Request) {
+	was, now := s.find(r.URL.Path), &unstructured.Unstructured{}
+	body, err := io.ReadAll(r.Body)
+	if err = errors.Join(err, now.UnmarshalJSON(body)); err != nil {
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	switch {
+	case was == nil:
+		fail(w, http.StatusNotFound)
+		return
+	case now.GetUID() != "" && now.GetUID() != was.GetUID(), now.GetResourceVersion() != "" && now.GetResourceVersion() != was.GetResourceVersion():
+		fail(w, http.StatusConflict)
+		return
+	}
+	if s.Refuses != nil {
+		if code := s.Refuses(was, now); code != 0 {
+			fail(w, code)
+			return
+		}
+	}
+	now.SetUID(was.GetUID())
+	now.SetCreationTimestamp(was.GetCreationTimestamp())
+	if status, has := was.Object["status"]; has {
+		now.Object["status"] = status
+	}
+	if len(r.URL.Query()["dryRun"]) == 0 {
+		s.changed(now)
+		was.Object = now.Object
+	}
+	write(w, http.StatusOK, now)
+}
+
+// patch merges into an object; what is applied need not be there.
+func (s *APIServer) patch(w http.ResponseWriter, r *http.Request) {
+	o, patch := s.find(r.URL.Path), map[string]any{}
+	applied := r.Header.Get("Content-Type") == string(types.ApplyYAMLPatchType) || r.Header.Get("Content-Type") == string(types.ApplyCBORPatchType)
+	merged := r.Header.Get("Content-Type") == string(types.MergePatchType)
+	if err := json.NewDecoder(r.Body).Decode(&patch); err != nil || !applied && !merged {
+		fail(w, http.StatusBadRequest)
+		return
+	}
+	if o == nil && !applied {
+		fail(w, http.StatusNotFound)
+		return
+	}
+	if o == nil {
+		o = &unstructured.Unstructured{Object: patch}
+		s.add(o)
+		write(w, http.StatusCreated, o)
+		return
+	}
+	is := map[string]string{"uid": string(o.GetUID()), "resourceVersion": o.GetResourceVersion()}
+	for field, value := range is {
+		if said, found, _ := unstructured.NestedString(patch, "metadata", field); found && said != value {
+			fail(w, http.StatusConflict)
+			return
+		}
+	}
+	merge(o.Object, patch)
+	s.changed(o)
+	write(w, http.StatusOK, o)
+	s.sweep()
+}
+
+// changed gives an object another version.
+func (s *APIServer) changed(o *unstructured.Unstructured) {
+	s.made++
+	o.SetResourceVersion(fmt.Sprint(s.made))
 }
 
 // end begins the deletion of an object.
@@ -444,7 +522,7 @@ func discovery(path string) any {
 			}
 		}
 		list.APIResources = append(list.APIResources, metav1.APIResource{
-			Name: k.resource, Kind: k.kind, Namespaced: k.namespaced, Verbs: metav1.Verbs{"get", "list", "create", "delete"},
+			Name: k.resource, Kind: k.kind, Namespaced: k.namespaced, Verbs: metav1.Verbs{"get", "list", "create", "update", "patch", "delete"},
 		})
 	}
 	switch path {
@@ -475,6 +553,7 @@ var reasons = map[int]metav1.StatusReason{
 	http.StatusNotFound:            metav1.StatusReasonNotFound,
 	http.StatusMethodNotAllowed:    metav1.StatusReasonMethodNotAllowed,
 	http.StatusConflict:            metav1.StatusReasonConflict,
+	http.StatusUnprocessableEntity: metav1.StatusReasonInvalid,
 	http.StatusInternalServerError: metav1.StatusReasonInternalError,
 	http.StatusServiceUnavailable:  metav1.StatusReasonServiceUnavailable,
 }

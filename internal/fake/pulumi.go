@@ -14,6 +14,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/sig"
 	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -89,7 +91,11 @@ func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
 	case "stack rm":
 		p.Exists, p.Deployment = false, nil
 	case "stack export":
-		return encode(apitype.UntypedDeployment{Version: 3, Deployment: p.deployment()}), ""
+		state := p.deployment()
+		if slices.Contains(args, "--show-secrets") {
+			state = p.withOutputs(state)
+		}
+		return encode(apitype.UntypedDeployment{Version: 3, Deployment: state}), ""
 	case "stack import":
 		b, err := io.ReadAll(stdin)
 		var whole apitype.UntypedDeployment
@@ -136,6 +142,20 @@ func (p *Pulumi) deployment() json.RawMessage {
 		return json.RawMessage(encode(apitype.DeploymentV3{}))
 	}
 	return p.Deployment
+}
+
+// withOutputs is a state with the stack itself, and its outputs as secrets in clear.
+func (p *Pulumi) withOutputs(state json.RawMessage) json.RawMessage {
+	var d apitype.DeploymentV3
+	if err := json.Unmarshal(state, &d); err != nil {
+		panic(err)
+	}
+	outputs := map[string]any{}
+	for key, value := range p.Outputs {
+		outputs[key] = map[string]any{sig.Key: sig.Secret, "plaintext": encode(value)}
+	}
+	d.Resources = append([]apitype.ResourceV3{{Type: resource.RootStackType, Outputs: outputs}}, d.Resources...)
+	return json.RawMessage(encode(d))
 }
 
 // sendEvents sends them to the SDK's server, as the command was told to.

@@ -197,8 +197,18 @@ func list[T any, L any](ctx context.Context, s *seen, of kind, ask func(context.
 			return err
 		}
 		*into = items(found)
+		if of != pods { // whose going is looked at
+			*into = slices.DeleteFunc(*into, going[T])
+		}
 		return nil
 	}
+}
+
+// going tells whether an object is being deleted: it is there while a finalizer keeps it,
+// and does its work no more.
+func going[T any](o T) bool {
+	object, ok := any(&o).(metav1.Object)
+	return ok && object.GetDeletionTimestamp() != nil
 }
 
 // atOnce is how many requests a lab is asked at once.

@@ -122,6 +122,13 @@ type said struct {
 			ID, Question, Detail, Hint string
 			OK, Warning                bool
 		}
+		Reset struct {
+			Did     []string
+			Foreign []struct {
+				Object  string
+				Removed bool
+			}
+		}
 		Kept []string
 		File string
 	}

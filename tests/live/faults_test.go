@@ -143,6 +143,7 @@ const (
 	turnTopics
 	turnGuide
 	turnLesson
+	turnReset
 	turns
 )
 

@@ -62,7 +62,16 @@ func confirm(ctx context.Context, s *session, remove, forget bool) (bool, error)
 	if forget {
 		do = "Forget, and remove nothing on the cluster,"
 	}
-	fmt.Fprintf(s.err, "%s %s of %s? [y/N] ", do, what, strings.Join(names, ", "))
+	yes, err := answered(ctx, s, fmt.Sprintf("%s %s of %s?", do, what, strings.Join(names, ", ")))
+	if err == nil && !yes {
+		fmt.Fprintln(s.err, "nothing was removed")
+	}
+	return yes, err
+}
+
+// answered asks a question on the terminal that is answered with yes or no.
+func answered(ctx context.Context, s *session, question string) (yes bool, err error) {
+	fmt.Fprint(s.err, question+" [y/N] ")
 	answers := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(s.in).ReadString('\n')
@@ -72,12 +81,8 @@ func confirm(ctx context.Context, s *session, remove, forget bool) (bool, error)
 	case <-ctx.Done():
 		return false, ctx.Err()
 	case answer := <-answers:
-		if answer == "y" || answer == "yes" {
-			return true, nil
-		}
+		return answer == "y" || answer == "yes", nil
 	}
-	fmt.Fprintln(s.err, "nothing was removed")
-	return false, nil
 }
 
 // destroy removes the lab and proves it; with remove the stack too. What is left

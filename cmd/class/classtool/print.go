@@ -55,6 +55,7 @@ type row struct {
 	Checks  []answer          `json:"checks,omitempty"` // Report and Network, in the language asked for
 	Report  *lesson.Report    `json:"-"`
 	Network *check.Result     `json:"-"` // of a shared cluster, asked of the administrator
+	Reset   *wasReset         `json:"reset,omitempty"`
 	Kept    []string          `json:"kept,omitempty"`
 	File    string            `json:"file,omitempty"`
 }
@@ -80,7 +81,7 @@ const jsonHelp = `With --json, a verb prints one JSON object on standard output 
     outcome  "ok", "failed", "interrupted" or "not started"
     seconds  how long it took
     cause    a failure in one line; detail: all that was said
-    changes  up, preview, destroy: {summary: {operation: resources},
+    changes  up, preview, reset, destroy: {summary: {operation: resources},
              steps: [{op, type, name, keys}]}
     outputs  up: the stack's outputs but the kubeconfig
     status   status: {made, cluster, ready, total, notReady, appURL,
@@ -88,6 +89,8 @@ const jsonHelp = `With --json, a verb prints one JSON object on standard output 
     checks   check: [{id, chapter, points, question, state, ok, hint, look, detail}];
              state is "ok", "failed", "open" (not begun), "starting", "later"
              (another check comes first) or "skipped" (not to be seen)
+    reset    reset: {did: what was put right, in words,
+             foreign: what did not belong there [{object, created, removed}]}
     kept     destroy: what stays, and why
     file     kubeconfig: where it was written
   }]`

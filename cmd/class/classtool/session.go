@@ -339,6 +339,22 @@ func (s *session) again(names []string) string {
 	return self() + " " + shellescape.QuoteCommand(args)
 }
 
+// as is how another verb is called for the same stacks.
+func (s *session) as(verb string) string {
+	args := []string{verb}
+	s.cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "stack", "roster":
+			args = append(args, "--"+f.Name, f.Value.String())
+		case "only":
+			args = append(args, "--only", strings.Join(s.only, ","))
+		case "trust-roster":
+			args = append(args, "--trust-roster")
+		}
+	})
+	return self() + " " + shellescape.QuoteCommand(args)
+}
+
 // call is how a verb is called for a stack.
 func call(verb, stack string) string {
 	args := []string{verb}

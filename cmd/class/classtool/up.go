@@ -46,17 +46,11 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 		return err
 	}
 	healed, err := st.Heal(ctx, state.Cluster, line)
-	// What a killed run may have made is gone with a cluster that is rebuilt.
-	if rebuilt := len(healed.Replace) > 0; err == nil && !rebuilt && len(state.Unsure) > 0 {
-		if err = st.Mine(ctx, state); err == nil { // what is another's is not taken over
-			err = st.Adopt(ctx, state.Unsure)
+	if err == nil {
+		if rebuilt := len(healed.Replace) > 0; rebuilt {
+			state.Unsure = nil // what a killed run may have made is gone with the cluster
 		}
-		if err == nil {
-			state, err = st.State(ctx)
-		}
-	}
-	if err == nil && state.Pending > 0 {
-		err = st.ClearPending(ctx)
+		state, err = settle(ctx, st, state)
 	}
 	if err == nil && len(healed.Replace) == 0 && len(state.Objects) > 0 {
 		var outputs map[string]string
@@ -94,15 +88,31 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 	return nil
 }
 
+// settle takes into the state what a killed run may have made, and forgets the rest of
+// what that left open. It returns the state as it is then.
+func settle(ctx context.Context, st *stack.Stack, state *stack.State) (*stack.State, error) {
+	if len(state.Unsure) > 0 {
+		if err := st.Mine(ctx, state); err != nil { // what is another's is not taken over
+			return state, err
+		}
+		if err := st.Adopt(ctx, state.Unsure); err != nil {
+			return state, err
+		}
+		var err error
+		if state, err = st.State(ctx); err != nil {
+			return state, err
+		}
+	}
+	if state.Pending > 0 {
+		return state, st.ClearPending(ctx)
+	}
+	return state, nil
+}
+
 // readState frees the stack from the lock that a killed run left, and reads its
 // state, which is nil where there is no such stack.
 func readState(ctx context.Context, st *stack.Stack, line *progress.Line) (*stack.State, error) {
-	line.Phase("reading the state")
-	locks, err := st.Unlock()
-	for _, l := range locks {
-		line.Say(fmt.Sprintf("removed the lock of process %d, which is gone", l.PID))
-	}
-	if err != nil {
+	if err := unlock(st, line); err != nil {
 		return nil, err
 	}
 	state, err := st.State(ctx)
@@ -110,6 +120,16 @@ func readState(ctx context.Context, st *stack.Stack, line *progress.Line) (*stac
 		line.Say("an earlier run was cut off; going on from there")
 	}
 	return state, err
+}
+
+// unlock frees the stack from the lock that a killed run left.
+func unlock(st *stack.Stack, line *progress.Line) error {
+	line.Phase("reading the state")
+	locks, err := st.Unlock()
+	for _, l := range locks {
+		line.Say(fmt.Sprintf("removed the lock of process %d, which is gone", l.PID))
+	}
+	return err
 }
 
 // forgetMissing drops objects from the state that are in the cluster no more, such
@@ -123,12 +143,18 @@ func forgetMissing(ctx context.Context, st *stack.Stack, outputs map[string]stri
 	if err != nil || len(missing) == 0 {
 		return ctx.Err() // where the cluster does not answer, the update says it better
 	}
-	var urns, names []string
-	for _, o := range missing {
+	urns, names := named(missing)
+	line.Say("gone from the cluster, and made again: " + names)
+	return st.Refresh(ctx, urns)
+}
+
+// named are the URNs of objects, and what they are called, on one line.
+func named(objects []check.Object) (urns []string, line string) {
+	var names []string
+	for _, o := range objects {
 		urns, names = append(urns, o.URN), append(names, o.Kind+" "+o.Name)
 	}
-	line.Say("gone from the cluster, and made again: " + strings.Join(names, ", "))
-	return st.Refresh(ctx, urns)
+	return urns, strings.Join(names, ", ")
 }
 
 // objectsTimeout is how long the pods of a cluster that was stopped may take.
@@ -157,7 +183,7 @@ func awaitObjects(ctx context.Context, st *stack.Stack, outputs map[string]strin
 		return len(not) == 0, nil
 	})
 	if err != nil && ctx.Err() == nil && len(not) > 0 {
-		return errors.New("the cluster was started, but after " + objectsTimeout.String() + " this is not ready: " + strings.Join(not, "; "))
+		return errors.New("after " + objectsTimeout.String() + " this is not ready: " + strings.Join(not, "; "))
 	}
 	return err
 }

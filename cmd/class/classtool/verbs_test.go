@@ -449,6 +449,7 @@ func jsonFields(t *testing.T) []string {
 	full := row{
 		Cause: "x", Detail: "x", Changes: &stack.Changes{Summary: map[string]int{}, Steps: []stack.Step{{Keys: []string{"k"}}}},
 		Outputs: map[string]string{"o": ""}, Kept: []string{"x"}, File: "x", Checks: []answer{{}},
+		Reset:  &wasReset{Did: []string{"x"}, Foreign: []foreign{{}}},
 		Status: &status{NotReady: []string{"x"}, AppURL: "x", LastChange: &stack.Change{}, Problem: "x"},
 	}
 	b, err := json.Marshal(document{Error: "x", Retry: "x", Findings: []config.Problem{{}}, Stacks: []row{full}})

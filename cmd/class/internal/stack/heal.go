@@ -86,22 +86,27 @@ func (s *Stack) Heal(ctx context.Context, c *Cluster, line *progress.Line) (Heal
 	case Partial:
 		line.Say(fmt.Sprintf("cluster %s has %d of %d nodes left; it is rebuilt", c.Name, len(now.Nodes), c.Nodes))
 		return Healed{Replace: []string{c.URN}}, nil
-	case Stopped:
-		line.Say("cluster " + c.Name + " was stopped; its nodes are started")
-	case Failing:
-		line.Say(printable.Line(now.Why.Error(), causeLength) + "; it is repaired")
 	}
-	line.Phase("waiting for the cluster's nodes")
-	m := &kindcluster.Manager{Driver: s.Docker}
-	err = m.Revive(ctx, c.Name, c.Nodes)
-	if ctx.Err() != nil {
-		return Healed{}, ctx.Err()
-	}
-	if err != nil {
+	if err := s.revive(ctx, c, now, line); err != nil {
+		if ctx.Err() != nil {
+			return Healed{}, ctx.Err()
+		}
 		line.Say(fmt.Sprintf("cluster %s did not come back (%s); it is rebuilt", c.Name, printable.Line(err.Error(), causeLength)))
 		return Healed{Replace: []string{c.URN}}, nil
 	}
 	return Healed{Revived: true}, nil
+}
+
+// revive brings a cluster back to work whose nodes are all there.
+func (s *Stack) revive(ctx context.Context, c *Cluster, now Condition, line *progress.Line) error {
+	if now.Health == Stopped {
+		line.Say("cluster " + c.Name + " was stopped; its nodes are started")
+	} else {
+		line.Say(printable.Line(now.Why.Error(), causeLength) + "; it is repaired")
+	}
+	line.Phase("waiting for the cluster's nodes")
+	m := &kindcluster.Manager{Driver: s.Docker}
+	return m.Revive(ctx, c.Name, c.Nodes)
 }
 
 // Sweep removes what is left of the stack's kind cluster that only its claim, and

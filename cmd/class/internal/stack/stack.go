@@ -117,8 +117,8 @@ func (s *Stack) run(ctx context.Context, stdin []byte, args ...string) (string, 
 // export returns what `pulumi stack export` says, or nil where the backend has no
 // such stack. It asks of this stack alone: `pulumi stack ls` fails as soon as any
 // stack's state is damaged.
-func (s *Stack) export(ctx context.Context) ([]byte, error) {
-	out, err := s.run(ctx, nil, "stack", "export", "--stack", s.Name)
+func (s *Stack) export(ctx context.Context, flags ...string) ([]byte, error) {
+	out, err := s.run(ctx, nil, append([]string{"stack", "export", "--stack", s.Name}, flags...)...)
 	switch {
 	case err == nil:
 		return []byte(out), nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
@@ -32,8 +33,10 @@ type State struct {
 // Cluster is the kind cluster that a state speaks of.
 type Cluster struct {
 	kindcluster.Identity
-	URN   string
-	Nodes int
+	URN    string
+	Nodes  int
+	Config string    // kind's configuration, YAML
+	Made   time.Time // when all of it was there; zero where the state does not say
 }
 
 // Create is the creation of a Kubernetes object that a killed run left open.
@@ -78,7 +81,10 @@ func parseState(raw json.RawMessage) (*State, error) {
 			if err := yaml.Unmarshal([]byte(text(r.Inputs, "stdin")), &kind); err != nil {
 				return nil, fmt.Errorf("kind's configuration in the stack's state: %w", err)
 			}
-			c.Nodes = len(kind.Nodes)
+			c.Nodes, c.Config = len(kind.Nodes), text(r.Inputs, "stdin")
+			if r.Created != nil {
+				c.Made = *r.Created
+			}
 			s.Cluster = c
 		case !inCluster(r):
 		case !r.External && text(r.Outputs, "metadata", "uid") == "": // made, and never read
