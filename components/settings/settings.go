@@ -306,6 +306,12 @@ func foreignKeys(in Input) []Problem {
 // oldKeys are keys of earlier versions, and which one took their place.
 var oldKeys = map[string]string{"cluster": "mode", "role": "mode", "monitoring": "chapter"}
 
+// Instead is the key that took the place of an old one, and whether it is an old one.
+func Instead(old string) (key string, was bool) {
+	key, was = oldKeys[old]
+	return key, was
+}
+
 // insteadOf says what to write instead of old keys that one key took the place of.
 func insteadOf(source Source, key string, old []string) string {
 	was := func(key string) string {
