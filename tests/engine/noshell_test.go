@@ -78,6 +78,6 @@ func TestNoShell(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 60, ran, "two commands, three verbs, ten attacks")
+	require.Equal(t, 80, ran, "two commands with three verbs and one with two, ten attacks")
 	results.Fact("No shell: %d runs of the registered commands with values that a shell would run left no marker.", ran)
 }
