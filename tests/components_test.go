@@ -60,12 +60,12 @@ func goodKind() *kind.Args {
 }
 
 func goodEcho() *echo.Args {
-	return &echo.Args{Namespace: "default", Replicas: 1, Image: "echo:1", ServiceType: "NodePort", NodePort: 30080, RolloutTimeout: time.Minute}
+	return &echo.Args{Namespace: "default", Replicas: 1, Image: "echo:1", Service: &echo.ServiceArgs{Type: "NodePort", NodePort: 30080}, RolloutTimeout: time.Minute}
 }
 
 func goodMonitoring() *monitoring.Args {
 	return &monitoring.Args{
-		Namespace: "default", PrometheusImage: "prometheus:1", NodeExporterImage: "node-exporter:1",
+		Namespace: "default", Until: monitoring.Prometheus, PrometheusImage: "prometheus:1", NodeExporterImage: "node-exporter:1",
 		ScrapeInterval: model.Duration(15 * time.Second), RolloutTimeout: time.Minute,
 	}
 }
@@ -97,7 +97,7 @@ func goodPlace() *shared.PlaceArgs {
 }
 
 func goodStudent() *shared.StudentArgs {
-	return &shared.StudentArgs{Quota: shared.Quota{Pods: 20, CPU: "6", Memory: "4Gi"}, TokenLifetime: time.Hour}
+	return &shared.StudentArgs{Quota: shared.Quota{Pods: 20, CPU: "6", Memory: "4Gi"}, TokenLifetime: time.Hour, PrometheusAccount: "prometheus"}
 }
 
 // change returns a good value with one thing done to it.
@@ -144,18 +144,19 @@ func TestComponentArguments(t *testing.T) {
 
 		{"echo: good", newEcho(goodEcho()), nil},
 		{"echo: no replicas", newEcho(change(goodEcho, func(a *E) { a.Replicas = 0 })), nil},
-		{"echo: node port that no type uses", newEcho(change(goodEcho, func(a *E) { a.ServiceType, a.NodePort = "ClusterIP", 0 })), nil},
-		{"echo: node port that the cluster chooses", newEcho(change(goodEcho, func(a *E) { a.NodePort = 0 })), nil},
+		{"echo: node port that no type uses", newEcho(change(goodEcho, func(a *E) { a.Service.Type, a.Service.NodePort = "ClusterIP", 0 })), nil},
+		{"echo: node port that the cluster chooses", newEcho(change(goodEcho, func(a *E) { a.Service.NodePort = 0 })), nil},
+		{"echo: no Service yet", newEcho(change(goodEcho, func(a *E) { a.Service = nil })), nil},
 		{"echo: nil", newEcho(nil), []string{"echo.New", "args are nil"}},
 		{"echo: namespace", newEcho(change(goodEcho, func(a *E) { a.Namespace = "" })), []string{"namespace is empty"}},
 		{"echo: fewer replicas", newEcho(change(goodEcho, func(a *E) { a.Replicas = -1 })), []string{"replicas -1", "0 to 100"}},
 		{"echo: more replicas", newEcho(change(goodEcho, func(a *E) { a.Replicas = 101 })), []string{"replicas 101", "0 to 100"}},
 		{"echo: image", newEcho(change(goodEcho, func(a *E) { a.Image = "" })), []string{`image ""`}},
-		{"echo: type", newEcho(change(goodEcho, func(a *E) { a.ServiceType = "ExternalName" })), []string{`"ExternalName"`, "ClusterIP, NodePort and LoadBalancer"}},
-		{"echo: node port", newEcho(change(goodEcho, func(a *E) { a.NodePort = 29999 })), []string{"node port 29999", "30000 to 32767"}},
+		{"echo: type", newEcho(change(goodEcho, func(a *E) { a.Service.Type = "ExternalName" })), []string{`"ExternalName"`, "ClusterIP, NodePort and LoadBalancer"}},
+		{"echo: node port", newEcho(change(goodEcho, func(a *E) { a.Service.NodePort = 29999 })), []string{"node port 29999", "30000 to 32767"}},
 		{"echo: timeout", newEcho(change(goodEcho, func(a *E) { a.RolloutTimeout = 0 })), []string{"rollout timeout 0s"}},
 		{
-			"echo: all", newEcho(&E{Replicas: 999, Image: "e", ServiceType: "x", RolloutTimeout: -1}),
+			"echo: all", newEcho(&E{Replicas: 999, Image: "e", Service: &echo.ServiceArgs{Type: "x"}, RolloutTimeout: -1}),
 			[]string{"namespace is empty", "replicas 999", `image "e"`, `service type "x"`, "rollout timeout -1ns"},
 		},
 
@@ -167,7 +168,10 @@ func TestComponentArguments(t *testing.T) {
 		{"monitoring: shorter interval", newMonitoring(change(goodMonitoring, func(a *M) { a.ScrapeInterval = 999e6 })), []string{"999ms", "1s to 5m"}},
 		{"monitoring: longer interval", newMonitoring(change(goodMonitoring, func(a *M) { a.ScrapeInterval = 301e9 })), []string{"5m1s", "1s to 5m"}},
 		{"monitoring: timeout", newMonitoring(change(goodMonitoring, func(a *M) { a.RolloutTimeout = -time.Second })), []string{"rollout timeout -1s"}},
-		{"monitoring: all", newMonitoring(&M{PrometheusImage: "p", NodeExporterImage: "n"}), []string{"namespace", `"p"`, `"n"`, "scrape interval 0s", "rollout timeout 0s"}},
+		{"monitoring: no part", newMonitoring(change(goodMonitoring, func(a *M) { a.Until = 0 })), []string{"part 0", "1 to 3"}},
+		{"monitoring: one part more", newMonitoring(change(goodMonitoring, func(a *M) { a.Until++ })), []string{"part 4", "1 to 3"}},
+		{"monitoring: pods before Prometheus", newMonitoring(change(goodPods, func(a *M) { a.Until = monitoring.Account })), []string{"without Prometheus"}},
+		{"monitoring: all", newMonitoring(&M{PrometheusImage: "p", NodeExporterImage: "n"}), []string{"namespace", "part 0", `"p"`, `"n"`, "scrape interval 0s", "rollout timeout 0s"}},
 
 		{"monitoring: pods", newMonitoring(goodPods()), nil},
 		{"monitoring: a student's pods", newMonitoring(change(goodPods, func(a *M) { a.Scope, a.Pods.AuthProxyImage, a.Pods.LabelProxyImage = monitoring.Student, "", "" })), nil},
@@ -196,7 +200,7 @@ func TestComponentArguments(t *testing.T) {
 		{"student: pods", newStudent(change(goodStudent, func(a *S) { a.Quota.Pods = 0 })), []string{"0 pods"}},
 		{"student: CPU", newStudent(change(goodStudent, func(a *S) { a.Quota.CPU = "much" })), []string{`"much"`}},
 		{"student: memory", newStudent(change(goodStudent, func(a *S) { a.Quota.Memory = "-1Gi" })), []string{`"-1Gi"`}},
-		{"student: all", newStudent(&S{}), []string{"0 pods", `quota ""`, "token lifetime 0s"}},
+		{"student: all", newStudent(&S{}), []string{"0 pods", `quota ""`, "Prometheus's account is empty", "token lifetime 0s"}},
 		{"platform: nil", newPlatform(nil), []string{"shared.NewPlatform", "args are nil"}},
 		{"platform: quota", newPlatform(&shared.PlatformArgs{}), []string{"0 pods", `quota ""`}},
 

@@ -28,7 +28,7 @@ func TestBadConfiguration(t *testing.T) {
 	}{
 		"values":       {Run{Config: map[string]string{"workers": "11", "replicas": "many"}}, []string{"workers", "replicas"}},
 		"unknown keys": {Run{Config: map[string]string{"worker": "1", "replica": "1"}}, []string{"replica", "worker"}},
-		"old keys":     {Run{Config: map[string]string{"cluster": "existing", "role": "student"}}, []string{"cluster, role"}},
+		"old keys":     {Run{Config: map[string]string{"cluster": "existing", "role": "student", "monitoring": "false"}}, []string{"monitoring", "cluster, role"}},
 		"stack name":   {Run{Stack: "it's a stack; $(touch x)", Config: map[string]string{"workers": "x"}}, []string{"", "workers"}},
 		"a preview":    {Run{Preview: true, Config: map[string]string{"edition": "old", "serviceType": "x"}}, []string{"serviceType", "edition"}},
 		"together":     {Run{Config: map[string]string{"mode": "shared-student"}}, []string{"kubeContext"}},
@@ -75,7 +75,7 @@ func TestEveryKeyMatters(t *testing.T) {
 				before := run.Good(t)
 				run.Config = maps.Clone(run.Config)
 				run.Config[k.Name] = other
-				if switches[k.Name] == other || k.Name == "monitoring" { // off, and what needs it
+				if switches[k.Name] == other { // off, and what needs it
 					maps.DeleteFunc(run.Config, func(key, value string) bool { return switches[key] == value })
 					run.Config[k.Name] = "false"
 				}
@@ -115,7 +115,13 @@ func TestOutputs(t *testing.T) {
 			"grafanaPortForward": "kubectl --context kind-bootcamp-dev --namespace default port-forward service/grafana 3000:3000",
 			"grafanaPassword":    TestPassword,
 		}},
-		{"no monitoring", Run{Config: map[string]string{"monitoring": "false"}}, map[string]any{"prometheusPortForward": ""}},
+		{"chapter 0-3", Run{Config: map[string]string{"chapter": "0-3", "serviceType": "NodePort", "hostPort": "8088"}},
+			map[string]any{"chapter": "0-3", "appProxyPath": "", "appPortForward": "", "prometheusPortForward": ""}},
+		{"chapter 3-2", Run{Config: map[string]string{"chapter": "3-2", "serviceType": "NodePort", "hostPort": "8088"}},
+			map[string]any{"chapter": "3-2", "appProxyPath": "", "appPortForward": "", "prometheusPortForward": ""}},
+		{"chapter 3-3", Run{Config: map[string]string{"chapter": "3-3"}}, map[string]any{"chapter": "3-3", "prometheusPortForward": ""}},
+		{"chapter 4-2", Run{Config: map[string]string{"chapter": "4-2"}}, map[string]any{"chapter": "4-2", "prometheusPortForward": ""}},
+		{"chapter 4-3, exercises or not", Run{Config: withSwitches(map[string]string{"chapter": "4-3"})}, map[string]any{"chapter": "4-3"}},
 		{"a host port alone", Run{Config: map[string]string{"hostPort": "8088"}}, nil},
 		{"NodePort alone", Run{Config: map[string]string{"serviceType": "NodePort"}}, nil},
 		{
@@ -148,6 +154,7 @@ func TestOutputs(t *testing.T) {
 			t.Parallel()
 			want := map[string]any{
 				"clusterName": "bootcamp-dev", "context": "kind-bootcamp-dev", "namespace": "default", "kubeconfig": TestKubeconfig,
+				"chapter":        "all",
 				"appProxyPath":   "/api/v1/namespaces/default/services/bootcamp-svc/proxy/",
 				"appPortForward": app, "prometheusPortForward": prometheus, "appURL": "",
 			}
@@ -263,17 +270,6 @@ func TestScrapeIntervalRollsPrometheus(t *testing.T) {
 	assert.NotEqual(t, before, after)
 	same, _ := template("90s")
 	assert.Equal(t, after, same, "the same interval, written otherwise")
-}
-
-func TestMonitoringOff(t *testing.T) {
-	t.Parallel()
-	recording := Run{Config: map[string]string{"monitoring": "false"}}.Good(t)
-	var left []string
-	for _, res := range recording.Kubernetes() {
-		left = append(left, res.String())
-	}
-	assert.Equal(t, []string{deploymentType + " bootcamp", serviceType + " bootcamp"}, left)
-	assert.Empty(t, recording.Of("bootcamp:monitoring:Monitoring", ""))
 }
 
 // TestEmptyKubeconfig: the provider would take the user's own cluster.
@@ -398,14 +394,14 @@ func TestSharedOutputs(t *testing.T) {
 		return got
 	}
 	assert.Equal(t, map[string]any{
-		"clusterName": "class", "context": "bootcamp-alice", "namespace": "bootcamp-alice",
+		"clusterName": "class", "context": "bootcamp-alice", "namespace": "bootcamp-alice", "chapter": "all",
 		"kubeconfig": TestKubeconfig, "studentKubeconfig": TestKubeconfig,
 		"appProxyPath":          "/api/v1/namespaces/bootcamp-alice/services/bootcamp-svc/proxy/",
 		"appPortForward":        "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/bootcamp-svc 8081:80",
 		"prometheusPortForward": "kubectl --context bootcamp-alice --namespace bootcamp-alice port-forward service/prometheus 8080:9090",
 		"appURL":                "",
 	}, values(onShared("alice", "shared-student", nil)))
-	assert.Equal(t, map[string]any{"context": "class", "namespace": "bootcamp-platform"}, values(onShared("class", "shared-platform", nil)))
+	assert.Equal(t, map[string]any{"context": "class", "namespace": "bootcamp-platform", "chapter": "all"}, values(onShared("class", "shared-platform", nil)))
 
 	balanced := onShared("alice", "shared-student", map[string]string{"serviceType": "LoadBalancer"})
 	balanced.Answer = ingress(map[string]any{"ip": loadBalancerIP})

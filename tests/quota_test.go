@@ -26,7 +26,7 @@ func TestQuotaFitsTheObjects(t *testing.T) {
 	t.Parallel()
 	for _, replicas := range []int{0, 1, 4, 5, 30} {
 		for what, on := range map[string]map[string]string{
-			"course": {}, "no monitoring": {"monitoring": "false"}, "everything": switches,
+			"course": {}, "everything": switches,
 		} {
 			t.Run(fmt.Sprintf("%d replicas, %s", replicas, what), func(t *testing.T) {
 				t.Parallel()

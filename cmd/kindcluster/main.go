@@ -13,15 +13,21 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/kubeclient"
+	"k8sbootcamp/internal/takeover"
 
 	kindcmd "sigs.k8s.io/kind/pkg/cmd"
 )
 
-const usage = `usage: go tool kindcluster claim | create | kubeconfig | delete
+const usage = `usage: go tool kindcluster claim | create | kubeconfig | takeover | delete
   claim       print the stack's claim, its mark: a new one, or the one it has
   create      make $BOOTCAMP_CLUSTER exist (kind's configuration on standard input), print its kubeconfig
   kubeconfig  print the kubeconfig of $BOOTCAMP_CLUSTER
+  takeover    delete those of $BOOTCAMP_OBJECTS in $BOOTCAMP_CLUSTER that are there, that Pulumi
+              did not make, and that the last run did not print; print all
   delete      remove $BOOTCAMP_CLUSTER if it bears $BOOTCAMP_CLAIM`
 
 func main() {
@@ -50,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return errors.New(usage)
 	}
-	printed := os.Getenv(kindcluster.EnvPrinted) // by the claim's create; Pulumi hands it to update and delete
+	printed := os.Getenv(kindcluster.EnvPrinted) // by the command's create; Pulumi hands it to update and delete
 	if args[0] == kindcluster.VerbClaim {
 		if printed == "" {
 			printed = kindcluster.NewClaim()
@@ -73,6 +79,14 @@ func run(ctx context.Context, args []string) error {
 		}
 	case kindcluster.VerbKubeconfig:
 		out, err = m.Kubeconfig(ctx, c)
+	case takeover.Verb:
+		out, err = takeover.Run(ctx, os.Getenv(takeover.EnvObjects), printed, os.Stderr, func([]takeover.Object) (*rest.Config, error) {
+			kubeconfig, err := m.Kubeconfig(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			return kubeclient.FromBytes([]byte(kubeconfig), kindcluster.Context(c.Name))
+		})
 	case kindcluster.VerbDelete:
 		err = m.Delete(ctx, c)
 	default:

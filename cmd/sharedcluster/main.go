@@ -15,9 +15,10 @@ import (
 
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/sharedcluster"
+	"k8sbootcamp/internal/takeover"
 )
 
-const usage = `usage: go tool sharedcluster claim | release | leave | kubeconfig
+const usage = `usage: go tool sharedcluster claim | release | leave | kubeconfig | takeover
   claim       prove that the names in $BOOTCAMP_OWNED are free (or have the claim), those in
               $BOOTCAMP_REQUIRED taken, and $BOOTCAMP_HOST_PORT of the nodes not another's (than
               $BOOTCAMP_NAMESPACE); print the claim and the cluster's ID
@@ -25,6 +26,9 @@ const usage = `usage: go tool sharedcluster claim | release | leave | kubeconfig
   leave       with $BOOTCAMP_NAMESPACE: take a student's access, then remove the namespace;
               without: refuse while there are students. Both refuse what does not bear $BOOTCAMP_CLAIM
   kubeconfig  print a kubeconfig for $BOOTCAMP_ACCOUNT in $BOOTCAMP_NAMESPACE, valid for $BOOTCAMP_LIFETIME
+  takeover    delete those of $BOOTCAMP_OBJECTS that are there, that Pulumi did not make, and that
+              the last run did not print; print all. They are in $BOOTCAMP_NAMESPACE, which bears
+              $BOOTCAMP_CLAIM
 The cluster is $BOOTCAMP_CONTEXT of $BOOTCAMP_KUBECONFIG`
 
 func main() {
@@ -54,8 +58,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", sharedcluster.EnvRequired, err)
 	}
-	// Pulumi hands update and delete what create printed: the claim.
-	claim := sharedcluster.ParseClaim(os.Getenv(kindcluster.EnvPrinted))
+	// Pulumi hands update and delete what create printed: as a rule the claim.
+	printed := os.Getenv(kindcluster.EnvPrinted)
+	claim := sharedcluster.ParseClaim(printed)
 	namespace := os.Getenv(sharedcluster.EnvNamespace)
 	switch args[0] {
 	case sharedcluster.VerbClaim:
@@ -96,6 +101,13 @@ func run(ctx context.Context, args []string) error {
 		}
 		fmt.Fprintf(os.Stderr, "valid until %s\n", until.UTC().Format(time.RFC3339))
 		os.Stdout.Write(out) //nolint:errcheck // a closed pipe has no reader left to tell
+	case takeover.Verb:
+		claim = sharedcluster.ParseClaim(os.Getenv(sharedcluster.EnvClaim))
+		out, err := client.TakeOver(ctx, claim, namespace, os.Getenv(takeover.EnvObjects), printed)
+		if err != nil {
+			return err
+		}
+		fmt.Println(out)
 	default:
 		return fmt.Errorf("unknown command %q\n%s", args[0], usage)
 	}

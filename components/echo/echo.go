@@ -30,14 +30,19 @@ type Args struct {
 	Namespace      string
 	Replicas       int           // 0 to 100
 	Image          string        // answers HTTP on 8080
-	ServiceType    string        // ClusterIP, NodePort or LoadBalancer
-	NodePort       int           // with NodePort: 30000 to 32767; 0 leaves the choice to the cluster
+	Service        *ServiceArgs  // nil before chapter 3-3
 	RolloutTimeout time.Duration // for the pods to be ready
+	// Restricted runs the pods without any privilege, where the image is known to run so.
+	Restricted bool
+}
+
+// ServiceArgs describe its Service.
+type ServiceArgs struct {
+	Type     string // ClusterIP, NodePort or LoadBalancer
+	NodePort int    // with NodePort: 30000 to 32767; 0 leaves the choice to the cluster
 	// AwaitLoadBalancer tells that the cluster gives load balancers, so the
 	// Service waits for its address (at most RolloutTimeout).
 	AwaitLoadBalancer bool
-	// Restricted runs the pods without any privilege, where the image is known to run so.
-	Restricted bool
 }
 
 // Validate reports every argument that cannot be used.
@@ -52,14 +57,8 @@ func (a *Args) Validate() error {
 	if err := editions.CheckImage(a.Image); err != nil {
 		errs = append(errs, fmt.Errorf("image %q: %w", a.Image, err))
 	}
-	switch a.ServiceType {
-	case "ClusterIP", "LoadBalancer":
-	case "NodePort":
-		if a.NodePort != 0 && (a.NodePort < 30000 || a.NodePort > 32767) {
-			errs = append(errs, fmt.Errorf("node port %d: allowed are 30000 to 32767, and 0 for one that the cluster chooses", a.NodePort))
-		}
-	default:
-		errs = append(errs, fmt.Errorf("service type %q: allowed are ClusterIP, NodePort and LoadBalancer", a.ServiceType))
+	if a.Service != nil {
+		errs = append(errs, a.Service.validate())
 	}
 	if a.RolloutTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("rollout timeout %s: it must be positive", a.RolloutTimeout))
@@ -67,12 +66,25 @@ func (a *Args) Validate() error {
 	return errors.Join(errs...)
 }
 
+func (a *ServiceArgs) validate() error {
+	switch a.Type {
+	case "ClusterIP", "LoadBalancer":
+	case "NodePort":
+		if a.NodePort != 0 && (a.NodePort < 30000 || a.NodePort > 32767) {
+			return fmt.Errorf("node port %d: allowed are 30000 to 32767, and 0 for one that the cluster chooses", a.NodePort)
+		}
+	default:
+		return fmt.Errorf("service type %q: allowed are ClusterIP, NodePort and LoadBalancer", a.Type)
+	}
+	return nil
+}
+
 // Echo is the application: a Deployment and its Service.
 type Echo struct {
 	pulumi.ResourceState
 
 	// ProxyPath is the API server's path to the application, as the course's
-	// `kubectl proxy` uses it.
+	// `kubectl proxy` uses it; empty without a Service.
 	ProxyPath pulumi.StringOutput `pulumi:"proxyPath"`
 	// Address is the load balancer's IP address or host name, else empty.
 	Address pulumi.StringOutput `pulumi:"address"`
@@ -128,12 +140,15 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 
-	svc, err := newService(ctx, name, args, pulumi.Parent(e))
-	if err != nil {
-		return nil, err
+	e.ProxyPath, e.Address = pulumi.String("").ToStringOutput(), pulumi.String("").ToStringOutput()
+	if args.Service != nil {
+		svc, err := newService(ctx, name, args, pulumi.Parent(e))
+		if err != nil {
+			return nil, err
+		}
+		e.ProxyPath = pulumi.Sprintf("/api/v1/namespaces/%s/services/%s/proxy/", args.Namespace, course.Service)
+		e.Address = svc.Status.ApplyT(address).(pulumi.StringOutput)
 	}
-	e.ProxyPath = pulumi.Sprintf("/api/v1/namespaces/%s/services/%s/proxy/", args.Namespace, course.Service)
-	e.Address = svc.Status.ApplyT(address).(pulumi.StringOutput)
 	return e, ctx.RegisterResourceOutputs(e, pulumi.Map{"proxyPath": e.ProxyPath, "address": e.Address})
 }
 
@@ -141,11 +156,11 @@ func newService(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.Res
 	port := &corev1.ServicePortArgs{
 		Port: pulumi.Int(course.ServicePort), Protocol: pulumi.String("TCP"), TargetPort: pulumi.Int(course.AppPort),
 	}
-	if args.ServiceType == "NodePort" && args.NodePort != 0 {
-		port.NodePort = pulumi.Int(args.NodePort)
+	if args.Service.Type == "NodePort" && args.Service.NodePort != 0 {
+		port.NodePort = pulumi.Int(args.Service.NodePort)
 	}
 	meta := kube.Meta(args.Namespace, course.Service, course.App)
-	if args.ServiceType != "LoadBalancer" || !args.AwaitLoadBalancer {
+	if args.Service.Type != "LoadBalancer" || !args.Service.AwaitLoadBalancer {
 		// The Deployment has waited for ready pods already; a second wait here
 		// costs ten seconds, or, for an address that nothing gives, ten minutes.
 		meta.Annotations = pulumi.StringMap{kube.SkipAwait: pulumi.String("true")}
@@ -153,7 +168,7 @@ func newService(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.Res
 	return corev1.NewService(ctx, name, &corev1.ServiceArgs{
 		Metadata: meta,
 		Spec: &corev1.ServiceSpecArgs{
-			Type:     pulumi.String(args.ServiceType),
+			Type:     pulumi.String(args.Service.Type),
 			Ports:    corev1.ServicePortArray{port},
 			Selector: kube.Selector(course.App),
 		},

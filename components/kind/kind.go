@@ -19,6 +19,7 @@ import (
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/takeover"
 )
 
 // Type is the type token of a kind cluster.
@@ -31,6 +32,8 @@ type Args struct {
 	NodeImage string // kind node image with a tag or a digest
 	NodePort  int    // the port on every node that HostPort leads to
 	HostPort  int    // on 127.0.0.1; 0 is none
+	// TakeOver are objects that may have been made by hand, and that the stack is to make.
+	TakeOver []takeover.Object
 }
 
 // Validate reports every argument that cannot be used.
@@ -61,12 +64,13 @@ type Cluster struct {
 
 	Provider *kubernetes.Provider
 	lifetime pulumi.Resource // the command that makes it
+	takeover pulumi.Resource // what was made by hand is gone then
 }
 
 // Options are for every in-cluster component: where it runs and what it lives
 // and dies with.
 func (c *Cluster) Options() []pulumi.ResourceOption {
-	return kube.LiveAndDieWith(c.Provider, c.lifetime)
+	return kube.LiveAndDieWith(c.Provider, c.lifetime, c.takeover)
 }
 
 // New registers a kind cluster (course, chapter 0-3) and its provider. The
@@ -150,6 +154,12 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		// field manager, is no conflict: an `up` makes the lab as configured.
 		EnablePatchForce: pulumi.Bool(true),
 	}, pulumi.Parent(c))
+	if err != nil {
+		return nil, err
+	}
+	c.takeover, err = tool.NewTakeOver(ctx, kindcluster.Tool, args.TakeOver, pulumi.StringMap{
+		kindcluster.EnvName: pulumi.String(args.Name), kindcluster.EnvClaim: claim.Stdout,
+	}, pulumi.Parent(c), pulumi.DependsOn([]pulumi.Resource{kind}))
 	if err != nil {
 		return nil, err
 	}

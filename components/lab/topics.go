@@ -3,6 +3,8 @@ package lab
 import (
 	"slices"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/shared"
 	"k8sbootcamp/components/topics"
@@ -18,6 +20,20 @@ var topicWorkloads = map[string][]shared.Workload{
 	settings.TopicVolume:      {{Size: topics.Size, Pods: 1, InPlace: true}},
 }
 
+// topicObjects are the objects of a topic that may be made anew: what keeps data, and what
+// makes something that does, is not among them.
+var topicObjects = map[string][]struct {
+	name      string
+	resources []string
+}{
+	settings.TopicEnv:         {{course.TopicEnv, []string{"deployments", "services"}}},
+	settings.TopicConfigMap:   {{course.TopicConfigMap, []string{"configmaps", "deployments", "services"}}, {course.TopicConfigMapEnv, []string{"deployments", "services"}}},
+	settings.TopicSecret:      {{course.TopicSecret, []string{"deployments", "secrets"}}},
+	settings.TopicStatefulSet: {{course.TopicStatefulSet, []string{"configmaps", "services"}}},
+	settings.TopicVolume:      {{course.TopicVolume, []string{"deployments", "services"}}},
+	settings.TopicIngress:     {{course.Ingress, []string{"ingresses", "secrets"}}},
+}
+
 // studentTopics are what a student's topics take of a shared cluster.
 func studentTopics(s *settings.Settings) shared.Topics {
 	var t shared.Topics
@@ -31,4 +47,33 @@ func studentTopics(s *settings.Settings) shared.Topics {
 	}
 	t.Ingress = slices.Contains(s.Topics, settings.TopicIngress)
 	return t
+}
+
+// newTopics registers the topics that are on.
+func (p *plan) newTopics(ctx *pulumi.Context, at *place) error {
+	pods := func(image string) topics.Pods {
+		return topics.Pods{Namespace: p.namespace, Image: image, RolloutTimeout: p.RolloutTimeout, Restricted: p.restricted}
+	}
+	agnhost := pods(p.Images.Topic)
+	for _, name := range p.topics {
+		var err error
+		switch name {
+		case settings.TopicEnv:
+			_, err = topics.NewEnv(ctx, name, &topics.EnvArgs{Pods: agnhost, Greeting: p.Greeting}, at.options...)
+		case settings.TopicConfigMap:
+			_, err = topics.NewConfigMap(ctx, name, &topics.ConfigMapArgs{Pods: agnhost, Greeting: p.Greeting}, at.options...)
+		case settings.TopicSecret:
+			_, err = topics.NewSecret(ctx, name, &topics.SecretArgs{Pods: agnhost}, at.options...)
+		case settings.TopicStatefulSet:
+			_, err = topics.NewStatefulSet(ctx, name, &topics.StatefulSetArgs{Pods: pods(p.Images.Prometheus)}, at.options...)
+		case settings.TopicVolume:
+			_, err = topics.NewVolume(ctx, name, &topics.VolumeArgs{Pods: agnhost}, at.options...)
+		case settings.TopicIngress:
+			_, err = topics.NewIngress(ctx, name, &topics.IngressArgs{Namespace: p.namespace, Host: p.host}, at.options...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

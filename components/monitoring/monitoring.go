@@ -34,15 +34,27 @@ const (
 	Student              // in a student's namespace of it
 )
 
+// Part is one of the monitoring's, in the order of the text's chapters: each stands on
+// those before it.
+type Part int
+
+// The parts.
+const (
+	NodeExporter Part = iota + 1 // chapter 4-1
+	Account                      // 4-2, which Prometheus reads the cluster with
+	Prometheus                   // 4-3
+)
+
 // Args describe the monitoring.
 type Args struct {
 	Namespace         string
 	Scope             Scope
+	Until             Part // the last that there is
 	PrometheusImage   string
 	NodeExporterImage string
 	ScrapeInterval    model.Duration // 1s to 5m
 	RolloutTimeout    time.Duration  // for each workload's pods to be ready
-	Pods              *PodArgs       // the exercise of chapter 4-4; nil is without
+	Pods              *PodArgs       // the exercise of chapter 4-4, with Prometheus alone; nil is without
 	Rules             bool           // recording and alerting rules; with Pods alone
 	Beside            *Beside        // with Class alone
 }
@@ -68,6 +80,12 @@ func (a *Args) Validate() error {
 	var errs []error
 	if a.Namespace == "" {
 		errs = append(errs, errors.New("namespace is empty"))
+	}
+	if a.Until < NodeExporter || a.Until > Prometheus {
+		errs = append(errs, fmt.Errorf("part %d: allowed are %d to %d", a.Until, NodeExporter, Prometheus))
+	}
+	if a.Pods != nil && a.Until < Prometheus {
+		errs = append(errs, errors.New("the monitoring of pods without Prometheus"))
 	}
 	images := []string{a.PrometheusImage, a.NodeExporterImage}
 	if a.Pods != nil {
@@ -127,13 +145,15 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 			return nil, err
 		}
 	}
-	if args.Scope != Class || args.Pods != nil {
+	if args.Until >= Account && (args.Scope != Class || args.Pods != nil) {
 		account, err := newAccount(ctx, args, course.Prometheus, prometheusRules(args), pulumi.Parent(m))
 		if err != nil {
 			return nil, err
 		}
-		if err := newPrometheus(ctx, args, account, pulumi.Parent(m)); err != nil {
-			return nil, err
+		if args.Until >= Prometheus {
+			if err := newPrometheus(ctx, args, account, pulumi.Parent(m)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return m, ctx.RegisterResourceOutputs(m, pulumi.Map{})

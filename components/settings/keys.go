@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"k8sbootcamp/components/editions"
+	"k8sbootcamp/internal/course"
 )
 
 // Key is one configuration key of the project's namespace. Pulumi.yaml declares
@@ -39,12 +40,12 @@ const defaultNodePort = 30080
 // Keys are all keys, in the order of the documentation.
 var Keys = []Key{
 	oneOf("mode", Modes, func(s *Settings, v Mode) { s.Mode = v }),
+	oneOf("chapter", Chapters, func(s *Settings, v course.Chapter) { s.Chapter = v }),
 	integer("workers", 3, 0, 10, func(s *Settings) *int { return &s.Workers }),
 	integer("replicas", 2, 0, 100, func(s *Settings) *int { return &s.Replicas }),
 	oneOf("serviceType", []string{"ClusterIP", "NodePort", "LoadBalancer"}, func(s *Settings, v string) { s.ServiceType = v }),
 	integer("nodePort", defaultNodePort, 30000, 32767, func(s *Settings) *int { return &s.NodePort }),
 	integer("hostPort", 0, 0, 65535, func(s *Settings) *int { return &s.HostPort }),
-	boolean("monitoring", true, func(s *Settings, v bool) { s.Monitoring = v }),
 	promDuration("scrapeInterval", "15s", "1s", "5m", "15s or 1m30s", func(s *Settings) *model.Duration { return &s.ScrapeInterval }),
 	boolean("podMonitoring", false, func(s *Settings, v bool) { s.PodMonitoring = v }),
 	boolean("rules", false, func(s *Settings, v bool) { s.Rules = v }),

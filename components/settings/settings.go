@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"github.com/texttheater/golang-levenshtein/levenshtein"
 
 	"k8sbootcamp/components/editions"
+	"k8sbootcamp/internal/course"
 )
 
 // Mode is where a stack's lab is, and what the stack is there.
@@ -36,10 +38,21 @@ const (
 // Modes are all modes, the default first.
 var Modes = []Mode{OwnCluster, SharedPlatform, SharedStudent}
 
+// Chapters are those that a lab can stand at, the default first: each but the whole course
+// makes something by hand.
+var Chapters = []course.Chapter{
+	course.All, course.Chapter03, course.Chapter32, course.Chapter33, course.Chapter41, course.Chapter42, course.Chapter43,
+}
+
 // Settings are the knobs of one stack, valid and with defaults filled in.
 type Settings struct {
 	Stack string
 	Mode  Mode
+
+	// Chapter is how far the class has come: what comes after it is not there. The other
+	// settings say what there is to be once it has come; what the stack may have goes by
+	// those alone, so that another chapter touches nothing of it.
+	Chapter course.Chapter
 
 	KubeContext    string // on a shared cluster: of the kubeconfig
 	KubeconfigPath string // on a shared cluster: a file; empty is kubectl's own rule
@@ -55,7 +68,6 @@ type Settings struct {
 	ServiceType string // ClusterIP, NodePort or LoadBalancer
 	NodePort    int
 
-	Monitoring     bool
 	ScrapeInterval model.Duration
 	PodMonitoring  bool // kube-state-metrics and cAdvisor
 	Rules          bool // of Prometheus, recording and alerting
@@ -95,22 +107,26 @@ var Topics = []string{TopicEnv, TopicConfigMap, TopicSecret, TopicStatefulSet, T
 
 // MakesSecrets tells whether the stack makes passwords or certificates of its own.
 func (s *Settings) MakesSecrets() bool {
-	return s.Dashboards || slices.Contains(s.Topics, TopicSecret) || slices.Contains(s.Topics, TopicIngress)
+	topic := slices.Contains(s.Topics, TopicSecret) || slices.Contains(s.Topics, TopicIngress)
+	return s.Dashboards && s.Chapter.Reaches(course.Chapter44) || topic && s.Chapter.Reaches(course.Chapter5)
 }
 
-// Exercises are those of them that are on, and the topics, each as topic-NAME.
+// Exercises are those of them that are on and have come, and the topics, each as
+// topic-NAME.
 func (s *Settings) Exercises() []string {
 	on := []string{}
 	for _, e := range []struct {
 		key string
 		on  bool
 	}{{PodMonitoring, s.PodMonitoring}, {Rules, s.Rules}, {Dashboards, s.Dashboards}} {
-		if e.on {
+		if e.on && s.Chapter.Reaches(course.Chapter44) {
 			on = append(on, e.key)
 		}
 	}
-	for _, name := range s.Topics {
-		on = append(on, "topic-"+name)
+	if s.Chapter.Reaches(course.Chapter5) {
+		for _, name := range s.Topics {
+			on = append(on, "topic-"+name)
+		}
 	}
 	return on
 }
@@ -240,9 +256,6 @@ type clash struct {
 
 func (s *Settings) clashes() []clash {
 	var found []clash
-	if s.PodMonitoring && !s.Monitoring {
-		found = append(found, clash{Problem{Key: PodMonitoring, Allowed: "it needs monitoring=true, which has the Prometheus that watches the pods"}, []string{"monitoring"}})
-	}
 	if s.Rules && !s.PodMonitoring {
 		found = append(found, clash{Problem{Key: Rules, Allowed: "it needs podMonitoring=true, since most rules are about pods"}, []string{PodMonitoring}})
 	}
@@ -272,45 +285,65 @@ func (s *Settings) clashes() []clash {
 // foreignKeys are the configured keys of the project that are none of its keys.
 func foreignKeys(in Input) []Problem {
 	var found []Problem
-	var old []string
+	old := map[string][]string{} // by what took their place
 	for _, full := range in.Keys {
 		name, ours := strings.CutPrefix(full, in.Project+":")
-		switch {
+		switch instead, was := oldKeys[name]; {
 		case !ours || Known(name):
-		case slices.Contains(oldKeys, name):
-			old = append(old, name)
+		case was:
+			old[instead] = append(old[instead], name)
 		default:
 			found = append(found, Problem{Kind: UnknownKey, Key: name, Allowed: nearest(name)})
 		}
 	}
-	if len(old) > 0 {
-		slices.Sort(old)
-		found = append(found, Problem{Kind: OldKey, Key: strings.Join(old, ", "), Allowed: insteadOf(in.Source, old)})
+	for _, instead := range slices.Sorted(maps.Keys(old)) {
+		names := slices.Sorted(slices.Values(old[instead]))
+		found = append(found, Problem{Kind: OldKey, Key: strings.Join(names, ", "), Allowed: insteadOf(in.Source, instead, names)})
 	}
 	return found
 }
 
-// oldKeys were, until mode came, where the lab is and what the stack is there.
-var oldKeys = []string{"cluster", "role"}
+// oldKeys are keys of earlier versions, and which one took their place.
+var oldKeys = map[string]string{"cluster": "mode", "role": "mode", "monitoring": "chapter"}
 
-// insteadOf says what to write instead of the old keys.
-func insteadOf(source Source, old []string) string {
+// Instead is the key that took the place of an old one, and whether it is an old one.
+func Instead(old string) (key string, was bool) {
+	key, was = oldKeys[old]
+	return key, was
+}
+
+// insteadOf says what to write instead of old keys that one key took the place of.
+func insteadOf(source Source, key string, old []string) string {
 	was := func(key string) string {
 		v, _ := source.Try(key) // a missing one is its default
 		return v
-	}
-	mode := OwnCluster
-	if was("cluster") == "existing" || was("role") == "platform" || was("role") == "student" {
-		mode = SharedStudent
-		if was("role") == "platform" {
-			mode = SharedPlatform
-		}
 	}
 	var remove []string
 	for _, key := range old {
 		remove = append(remove, "`pulumi config rm "+key+"`")
 	}
-	return fmt.Sprintf("write mode=%s instead: `pulumi config set mode %s`, then %s", mode, mode, strings.Join(remove, " and "))
+	gone := strings.Join(remove, " and ")
+	var value string
+	switch {
+	case key == "mode":
+		value = string(modeOf(was("cluster"), was("role")))
+	case was("monitoring") == "false" && was("chapter") == "":
+		value = string(course.Chapter33) // the last before chapter 4
+	default:
+		return "chapter 4 is there unless chapter says otherwise: " + gone
+	}
+	return fmt.Sprintf("write %s=%s instead: `pulumi config set %s %s`, then %s", key, value, key, value, gone)
+}
+
+// modeOf is what the two keys before mode meant.
+func modeOf(cluster, role string) Mode {
+	switch {
+	case role == "platform":
+		return SharedPlatform
+	case cluster == "existing" || role == "student":
+		return SharedStudent
+	}
+	return OwnCluster
 }
 
 // nearest is the key that was most likely meant.

@@ -17,6 +17,7 @@ import (
 
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/settings"
+	"k8sbootcamp/internal/course"
 )
 
 const project = "bootcamp"
@@ -92,7 +93,8 @@ type values struct{ good, bad []string }
 
 // special are values to try beside those that usual gives.
 var special = map[string]values{
-	"mode":        {bad: []string{"kind", "existing", "student"}}, // of the keys before it
+	"mode":        {bad: []string{"kind", "existing", "student"}},                     // of the keys before it
+	"chapter":     {bad: []string{"3-4", "4-4", "5", "3", "0", "3.2", "4-3 ", "ALL"}}, // nothing is made there by hand, or no chapter
 	"serviceType": {bad: []string{"ExternalName", "Headless"}},
 	"hostPort":    {bad: []string{":8080", "127.0.0.1:8080", "http"}},
 	"scrapeInterval": {
@@ -157,7 +159,10 @@ func usual(t testing.TB, k settings.Key) values {
 	v.bad = append(v.bad, "", "$(id)", "maß", " "+k.Default, k.Default+" ", k.Default+"\n", k.Default+";id")
 	if k.Values != nil {
 		for _, one := range k.Values {
-			v.bad = append(v.bad, strings.ToUpper(one), one[:len(one)-1], strings.Join(k.Values, ","))
+			v.bad = append(v.bad, one[:len(one)-1], strings.Join(k.Values, ","))
+			if upper := strings.ToUpper(one); upper != one { // a chapter's number has no letters
+				v.bad = append(v.bad, upper)
+			}
 		}
 		return v
 	}
@@ -354,16 +359,15 @@ func TestTopics(t *testing.T) {
 // TestNeeds: what stands on another exercise, and that one off.
 func TestNeeds(t *testing.T) {
 	t.Parallel()
-	pods, rules := kindAndKey{settings.Clash, "podMonitoring"}, kindAndKey{settings.Clash, "rules"}
+	rules := kindAndKey{settings.Clash, "rules"}
 	for name, tt := range map[string]struct {
 		in   source
 		want []kindAndKey
 	}{
 		"pods":                       {source{"podMonitoring": "true"}, nil},
-		"pods without Prometheus":    {source{"podMonitoring": "true", "monitoring": "false"}, []kindAndKey{pods}},
+		"before their chapter":       {source{"podMonitoring": "true", "rules": "true", "dashboards": "true", "topics": "all", "chapter": "0-3"}, nil},
 		"rules":                      {source{"podMonitoring": "true", "rules": "true"}, nil},
 		"rules without pods":         {source{"rules": "true"}, []kindAndKey{rules}},
-		"rules without Prometheus":   {source{"rules": "true", "podMonitoring": "true", "monitoring": "false"}, []kindAndKey{pods}},
 		"dashboards without pods":    {source{"dashboards": "true"}, []kindAndKey{{settings.Clash, "dashboards"}}},
 		"a student's":                {student.with(source{"rules": "true"}), []kindAndKey{rules}},
 		"beside a value that is bad": {source{"rules": "true", "podMonitoring": "yes"}, []kindAndKey{{settings.BadValue, "podMonitoring"}}},
@@ -536,7 +540,7 @@ func TestUnknownKeys(t *testing.T) {
 	t.Parallel()
 	for typo, meant := range map[string]string{
 		"replica": "replicas", "Replicas": "replicas", "worker": "workers", "service_type": "serviceType",
-		"nodeport": "nodePort", "interval": "scrapeInterval", "prometheus": "prometheusImage", "monitor": "monitoring",
+		"nodeport": "nodePort", "interval": "scrapeInterval", "prometheus": "prometheusImage", "chapters": "chapter",
 	} {
 		got := problems(t, source{typo: "2"}.input())
 		require.Equal(t, []kindAndKey{{settings.UnknownKey, typo}}, about(got))
@@ -696,4 +700,60 @@ func TestEnvKeys(t *testing.T) {
 	assert.Equal(t, []string{"aws:region", "bootcamp:a", "bootcamp:workers"}, settings.EnvKeys())
 	t.Setenv("PULUMI_CONFIG", "")
 	assert.Empty(t, settings.EnvKeys())
+}
+
+// TestChapter: what comes after a chapter is not on there, and is kept for later.
+func TestChapter(t *testing.T) {
+	t.Parallel()
+	on := source{"podMonitoring": "true", "rules": "true", "dashboards": "true", "topics": "secret"}
+	require.Equal(t, course.All, settings.Chapters[0], "the default")
+	for _, c := range settings.Chapters {
+		got, err := parse(on.with(source{"chapter": string(c)}))
+		require.NoError(t, err, c)
+		assert.Equal(t, c, got.Chapter)
+		assert.Equal(t, c == course.All, got.MakesSecrets(), c)
+		assert.True(t, got.PodMonitoring && got.Rules && got.Dashboards, c)
+		assert.Equal(t, []string{"secret"}, got.Topics, c)
+		want := []string{}
+		if c == course.All {
+			want = []string{"podMonitoring", "rules", "dashboards", "topic-secret"}
+		}
+		assert.Equal(t, want, got.Exercises(), c)
+	}
+	without, err := parse(source{})
+	require.NoError(t, err)
+	assert.Equal(t, course.All, without.Chapter)
+	assert.False(t, without.MakesSecrets())
+}
+
+// TestOldMonitoring: the error says what to write for the key before chapter, and who does
+// that has a good configuration, with the chapters that they had before.
+func TestOldMonitoring(t *testing.T) {
+	t.Parallel()
+	const set, rm = "`pulumi config set chapter 3-3`, then ", "`pulumi config rm monitoring`"
+	for name, tt := range map[string]struct {
+		in   source
+		sets bool
+	}{
+		"off":                  {source{"monitoring": "false"}, true},
+		"on":                   {source{"monitoring": "true"}, false},
+		"neither":              {source{"monitoring": "x"}, false},
+		"off, and a chapter":   {source{"monitoring": "false", "chapter": "4-1"}, false},
+		"off, with old topics": {source{"monitoring": "false", "topics": "all"}, true},
+	} {
+		got := problems(t, tt.in.input())
+		require.Equal(t, []kindAndKey{{settings.OldKey, "monitoring"}}, about(got), name)
+		assert.Equal(t, tt.sets, strings.Contains(got[0].Allowed, set+rm), "%s: %s", name, got[0].Allowed)
+		assert.Contains(t, got[0].Allowed, rm, name)
+		fixed := maps.Clone(tt.in)
+		delete(fixed, "monitoring")
+		if tt.sets {
+			fixed["chapter"] = "3-3"
+		}
+		_, err := parse(fixed)
+		assert.NoError(t, err, name)
+	}
+	assert.False(t, settings.Known("monitoring"))
+	assert.Equal(t, []kindAndKey{{settings.OldKey, "monitoring"}, {settings.OldKey, "cluster, role"}},
+		about(problems(t, source{"monitoring": "false", "role": "all", "cluster": "kind"}.input())), "beside the other old keys")
 }

@@ -17,6 +17,7 @@ import (
 	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/sharedcluster"
+	"k8sbootcamp/internal/takeover"
 )
 
 // StudentType is the type token of a student's part of a shared cluster.
@@ -35,13 +36,16 @@ type StudentArgs struct {
 	ServiceType string
 	// TokenLifetime of the student's kubeconfig; the cluster may shorten it.
 	TokenLifetime time.Duration
-	// Prometheus's account, where the student has one: it reads nodes and the API
-	// server's metrics through the class's roles.
+	// PrometheusAccount is the name of Prometheus's account, there yet or not: it reads
+	// nodes and the API server's metrics through the class's roles.
 	PrometheusAccount string
 	// NodeExporterPort is where Prometheus finds the class's node-exporter, on
 	// every node.
 	NodeExporterPort int
 	Topics           Topics
+	// TakeOver are objects of the namespace that the student may have made by hand, and
+	// that the stack is to make.
+	TakeOver []takeover.Object
 }
 
 // Topics are what a stack's topics take of a shared cluster beyond the course's own kinds.
@@ -54,6 +58,9 @@ type Topics struct {
 // Validate reports every argument that cannot be used.
 func (a *StudentArgs) Validate() error {
 	err := a.Quota.Validate()
+	if a.PrometheusAccount == "" {
+		err = errors.Join(err, errors.New("the name of Prometheus's account is empty"))
+	}
 	if a.TokenLifetime < 10*time.Minute {
 		err = errors.Join(err, fmt.Errorf("token lifetime %s: Kubernetes takes 10m and more", a.TokenLifetime))
 	}
@@ -66,15 +73,21 @@ type Student struct {
 
 	Kubeconfig pulumi.StringOutput `pulumi:"kubeconfig"` // secret; the student's, with the namespace preset
 
-	place  *Place
-	limits []pulumi.Resource
+	place    *Place
+	limits   []pulumi.Resource
+	takeover pulumi.Resource // what was made by hand is gone then
 }
 
 // Options are for every component in the student's namespace: its objects are
 // made once the limits are there. A quota admits nothing that it has not counted
 // yet, and a pod that comes before the LimitRange has no default sizes.
 func (t *Student) Options() []pulumi.ResourceOption {
-	return t.place.Options(t.limits...)
+	return t.place.Options(append(slices.Clone(t.limits), t.takeover)...)
+}
+
+// Makes tells whether a student may make objects of a resource.
+func Makes(resource string) bool {
+	return slices.ContainsFunc(studentKinds, func(k kinds) bool { return slices.Contains(k.resources, resource) })
 }
 
 // StudentOwned are a student's objects outside their namespace.
@@ -108,7 +121,7 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 		return nil, err
 	}
 	t.limits = append(limits, system)
-	inside := append(t.Options(), pulumi.Parent(t))
+	inside := append(on.Options(t.limits...), pulumi.Parent(t))
 	if err := newNetworkPolicy(ctx, on, args.NodeExporterPort, inside); err != nil {
 		return nil, err
 	}
@@ -133,13 +146,10 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 	if err != nil {
 		return nil, err
 	}
-	readers := []rbac.Subject{who}
-	if args.PrometheusAccount != "" {
-		readers = append(readers, rbac.Subject{Namespace: pulumi.String(on.Namespace), Name: pulumi.String(args.PrometheusAccount)})
-		metrics := on.Namespace + "-metrics"
-		if err := rbac.BindClusterRole(ctx, metrics, on.WideMeta(metrics), roleMetrics, readers[1:], on.WideOptions(t)...); err != nil {
-			return nil, err
-		}
+	readers := []rbac.Subject{who, {Namespace: pulumi.String(on.Namespace), Name: pulumi.String(args.PrometheusAccount)}}
+	metrics := on.Namespace + "-metrics"
+	if err := rbac.BindClusterRole(ctx, metrics, on.WideMeta(metrics), roleMetrics, readers[1:], on.WideOptions(t)...); err != nil {
+		return nil, err
 	}
 	nodes := on.Namespace + "-nodes"
 	if err := rbac.BindClusterRole(ctx, nodes, on.WideMeta(nodes), roleNodes, readers, on.WideOptions(t)...); err != nil {
@@ -147,6 +157,14 @@ func NewStudent(ctx *pulumi.Context, name string, on *Place, args *StudentArgs, 
 	}
 
 	env := on.env()
+	delete(env, sharedcluster.EnvOwned)
+	env[sharedcluster.EnvClaim] = on.printed
+	t.takeover, err = tool.NewTakeOver(ctx, sharedcluster.Tool, args.TakeOver, env, pulumi.Parent(t), pulumi.DependsOn([]pulumi.Resource{on.lifetime}))
+	if err != nil {
+		return nil, err
+	}
+
+	env = on.env()
 	delete(env, sharedcluster.EnvOwned)
 	env[sharedcluster.EnvAccount] = pulumi.Sprintf("%s/%s", who.Namespace, student.Name)
 	env[sharedcluster.EnvLifetime] = pulumi.String(args.TokenLifetime.String())
@@ -186,11 +204,9 @@ func studentRules(namespace string, args *StudentArgs) []rbac.Rule {
 		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []rbac.Verb{rbac.Get}},
 		{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []rbac.Verb{rbac.Get, rbac.Create}},
 		{APIGroups: []string{""}, Resources: []string{"services/proxy"}, Verbs: []rbac.Verb{rbac.Get}},
+		// To see with its own eyes what Prometheus's account may do.
+		{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{args.PrometheusAccount}, Verbs: []rbac.Verb{rbac.Create}},
 	}...)
-	if args.PrometheusAccount != "" { // to see with its own eyes what that account may do
-		rules = append(rules, rbac.Rule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"},
-			ResourceNames: []string{args.PrometheusAccount}, Verbs: []rbac.Verb{rbac.Create}})
-	}
 	if args.Topics.Claims > 0 {
 		rules = append(rules, rbac.Rule{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims"}, Verbs: rbac.Read})
 	}

@@ -299,7 +299,7 @@ type PortTakenError struct {
 
 func (e *PortTakenError) Error() string {
 	return fmt.Sprintf("port %d of node %s is taken by pod %s, so the class's node-exporter could not start there. If that is a node-exporter itself, "+
-		"set monitoring=false on the platform's stack: students' Prometheus finds it there. Else remove it", e.Port, e.Node, e.Pod)
+		"set chapter=3-3 on the platform's stack: students' Prometheus finds it there. Else remove it", e.Port, e.Node, e.Pod)
 }
 
 // PortFree returns a *PortTakenError where a pod outside of a namespace has a port of

@@ -30,8 +30,8 @@ func TestKilledAnywhere(t *testing.T) {
 	}{
 		{name: "first up", empty: true, command: upOnce, again: upOnce},
 		{name: "replacement", from: cfg{"workers": "1"}, to: cfg{"workers": "2"}, command: upOnce, again: upOnce},
-		{name: "change in place", from: cfg{"monitoring": "false"}, to: cfg{"replicas": "3", "serviceType": "NodePort"}, command: upOnce, again: upOnce},
-		{name: "monitoring off", to: cfg{"monitoring": "false"}, command: upOnce, again: upOnce},
+		{name: "change in place", from: cfg{"chapter": "3-3"}, to: cfg{"replicas": "3", "serviceType": "NodePort"}, command: upOnce, again: upOnce},
+		{name: "back to an earlier chapter", to: cfg{"chapter": "3-3"}, command: upOnce, again: upOnce},
 		{name: "destroy", command: destroyOnce, again: rebuild},
 	}
 	for _, sc := range scenarios {

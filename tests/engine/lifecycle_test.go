@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/tests/internal/results"
@@ -56,6 +57,11 @@ var madeAfter = [][2]string{
 	{"ServiceAccount prometheus", "ClusterRoleBinding prometheus"}, {"ClusterRole prometheus", "ClusterRoleBinding prometheus"},
 	{"ClusterRoleBinding prometheus", "Deployment prometheus"}, {"ConfigMap prometheus", "Deployment prometheus"},
 	{"Stack bootcamp-dev", "Kind cluster"},
+	{"kubernetes cluster", "Echo bootcamp"}, {"kubernetes cluster", "Monitoring monitoring"},
+	{"Command cluster-takeover", "Deployment bootcamp"}, {"Command cluster-takeover", "Service bootcamp"},
+	{"Command cluster-takeover", "DaemonSet node-exporter"}, {"Command cluster-takeover", "Service node-exporter"},
+	{"Command cluster-takeover", "ServiceAccount prometheus"}, {"Command cluster-takeover", "ClusterRole prometheus"},
+	{"Command cluster-takeover", "ConfigMap prometheus"}, {"Command cluster-takeover", "Service prometheus"},
 }
 
 // steps are groups of steps: the groups come in this order; in a group any
@@ -82,18 +88,21 @@ func one(list ...string) steps {
 	return out
 }
 
+// takesOver is a step of the command that is told which objects there are.
+func takesOver(op string) string { return op + " Command " + tool.TakeOverName }
+
 var (
 	stepsFirstUp = slices.Concat(
 		one("create Stack bootcamp-dev"),
 		steps{{"create Kind cluster", "create command default_1_2_1"}},
-		one("create Command cluster-claim", "create Command cluster", "create kubernetes cluster"),
-		steps{each(inCluster, "create")})
+		one("create Command cluster-claim", "create Command cluster"),
+		steps{append(each(inCluster, "create"), "create kubernetes cluster", takesOver("create"))})
 	stepsReplace = slices.Concat(
 		steps{each(inCluster, "delete-replaced")},
 		one("delete-replaced Command cluster", "replace Command cluster", "create-replacement Command cluster", "update kubernetes cluster"),
 		steps{each(inCluster, "replace", "create-replacement")})
 	stepsDestroy = slices.Concat(
-		steps{append(each(inCluster, "delete"), "delete kubernetes cluster")},
+		steps{append(each(inCluster, "delete"), "delete kubernetes cluster", takesOver("delete"))},
 		one("delete Command cluster", "delete Command cluster-claim"),
 		steps{{"delete Kind cluster", "delete command default_1_2_1", "delete Stack bootcamp-dev"}})
 )
@@ -190,10 +199,10 @@ func TestLifecycle(t *testing.T) {
 		"scrape interval":       change(nil, cfg{"scrapeInterval": "5s"}, one("update ConfigMap prometheus", "update Deployment prometheus")),
 		"rollout timeout":       change(nil, cfg{"rolloutTimeout": "5m"}, nil),
 		"echo image":            change(nil, cfg{"echoImage": "registry.example/echo:1"}, one("update Deployment bootcamp")),
-		"monitoring on":         change(cfg{"monitoring": "false"}, nil, steps{each(monitoringAll, "create")}),
-		"monitoring off":        change(nil, cfg{"monitoring": "false"}, steps{each(monitoringAll, "delete")}),
-		"exercises on":          change(nil, exercises, steps{append(each(exercisesAll, "create"), each([]string{"ConfigMap prometheus", "Deployment prometheus"}, "update")...)}),
-		"exercises off":         change(exercises, nil, steps{append(each(exercisesAll, "delete"), each([]string{"ConfigMap prometheus", "Deployment prometheus"}, "update")...)}),
+		"chapter 4":             change(cfg{"chapter": "3-3"}, nil, steps{append(each(monitoringAll, "create"), takesOver("update"))}),
+		"chapter 4 undone":      change(nil, cfg{"chapter": "3-3"}, steps{append(each(monitoringAll, "delete"), takesOver("update"))}),
+		"exercises on":          change(nil, exercises, steps{append(each(exercisesAll, "create"), each([]string{"ConfigMap prometheus", "Deployment prometheus", "Command " + tool.TakeOverName}, "update")...)}),
+		"exercises off":         change(exercises, nil, steps{append(each(exercisesAll, "delete"), each([]string{"ConfigMap prometheus", "Deployment prometheus", "Command " + tool.TakeOverName}, "update")...)}),
 		"exercises, another shape": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(exercises).err)
 			to := maps.Clone(exercises)
@@ -263,7 +272,7 @@ func TestLifecycle(t *testing.T) {
 		"vanished cluster, other shape": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
 			delete(s.world.Clusters, "bootcamp-dev")
-			c := cfg{"workers": "1", "monitoring": "false"}
+			c := cfg{"workers": "1", "chapter": "3-3"}
 			require.NoError(t, s.up(c).err)
 			requireFresh(t, s, c)
 		},

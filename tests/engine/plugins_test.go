@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/password"
 	"k8sbootcamp/internal/sharedcluster"
+	"k8sbootcamp/internal/takeover"
 )
 
 // The two providers behave as the plugins do (their source at 1.2.1 and 4.32.0
@@ -233,6 +235,10 @@ func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]
 		out, err = m.Kubeconfig(ctx, c)
 	case kindcluster.VerbDelete:
 		err = m.Delete(ctx, c)
+	case takeover.Verb:
+		if out, err = w.takeOver(env, c.Name); err == nil {
+			_, err = m.Kubeconfig(ctx, c)
+		}
 	default:
 		err = fmt.Errorf("kindcluster has no verb %q", verb)
 	}
@@ -240,6 +246,32 @@ func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]
 		return "", fmt.Errorf("exit status 1: running %q:\n%s%w", verb, log.String(), err)
 	}
 	return strings.TrimSuffix(out, "\n"), nil
+}
+
+// byHand is a field of an object that Pulumi did not make.
+const byHand = "byHand"
+
+// takeOver is package takeover, whose work is proven elsewhere, on a cluster of the world.
+func (w *world) takeOver(env map[string]string, cluster string) (string, error) {
+	list := env[takeover.EnvObjects]
+	objects, err := takeover.New(list, env[kindcluster.EnvPrinted])
+	if err != nil || len(objects) == 0 {
+		return list, err
+	}
+	return list, w.Change("takeover", func(bool) error {
+		c := w.Clusters[cluster]
+		if c == nil {
+			return errors.New("there is no cluster")
+		}
+		for name, o := range c.Objects {
+			kind, where, _ := strings.Cut(name, "/")
+			resource := strings.ToLower(kind) + "s"
+			if _, made := o[byHand]; made && slices.ContainsFunc(objects, func(o takeover.Object) bool { return o.String() == resource+"/"+where }) {
+				delete(c.Objects, name)
+			}
+		}
+		return nil
+	})
 }
 
 // worldID is the identity of the shared cluster of a world.
@@ -259,6 +291,11 @@ func sharedclusterTool(_ context.Context, w *world, verb string, env map[string]
 		if claim.Mark == "" {
 			return "", errors.New("release was told no claim")
 		}
+	case takeover.Verb:
+		if sharedcluster.ParseClaim(env[sharedcluster.EnvClaim]).Mark == "" {
+			return "", errors.New("takeover was told no claim")
+		}
+		return w.takeOver(env, "class")
 	case sharedcluster.VerbLeave:
 		if sharedcluster.ParseClaim(env[sharedcluster.EnvClaim]).Mark == "" {
 			return "", errors.New("leave was told no claim")
@@ -355,10 +392,14 @@ func kubernetesProvider(w *world) plugin.Provider {
 			return plugin.CreateResponse{Status: resource.StatusUnknown}, err
 		}
 		err = w.Change("create "+key(in), func(bool) error {
-			if _, exists := c.Objects[key(in)]; exists && !truth(config, "upsertExistingObjects") {
+			before, exists := c.Objects[key(in)]
+			if exists && !truth(config, "upsertExistingObjects") {
 				return fmt.Errorf("%s already exists", key(in))
 			}
 			c.Objects[key(in)] = in.Mappable()
+			if mark, has := before[byHand]; has { // an apply adds to what is there
+				c.Objects[key(in)][byHand] = mark
+			}
 			return nil
 		})
 		if err != nil {

@@ -38,6 +38,7 @@ func TestTakeover(t *testing.T) {
 	}
 	// What the text's node-exporter lacks on Kubernetes 1.24 came later.
 	toleration := []string{"update DaemonSet node-exporter"}
+	own := append([]string{takesOver("create")}, toleration...) // so did the chapters
 	// So did, on a shared cluster, the one policy in the place of that against
 	// external IPs, and bounds of all that can be counted.
 	platform := append([]string{
@@ -49,7 +50,7 @@ func TestTakeover(t *testing.T) {
 	// And which cluster it is, what a destroy begins with, and that the student's account
 	// is where no pod of theirs can run as it: that is a new token.
 	student := []string{
-		"create Command cluster-leave", "update NetworkPolicy bootcamp-alice",
+		takesOver("create"), "create Command cluster-leave", "update NetworkPolicy bootcamp-alice",
 		"create ServiceAccount bootcamp-alice", "update RoleBinding student", "update ClusterRoleBinding bootcamp-alice-nodes",
 		"create-replacement Command student-kubeconfig", "replace Command student-kubeconfig", "delete-replaced Command student-kubeconfig",
 		"delete ServiceAccount student", "discard EndpointSlice kubernetes",
@@ -62,7 +63,7 @@ func TestTakeover(t *testing.T) {
 		cfg   cfg
 		once  []string // steps of the first up, which replace no object
 	}{
-		settings.OwnCluster:     {"dev", cfg{"workers": "0", "nodeImage": "registry.example/node:v1"}, toleration},
+		settings.OwnCluster:     {"dev", cfg{"workers": "0", "nodeImage": "registry.example/node:v1"}, own},
 		settings.SharedPlatform: {"class", shared(settings.SharedPlatform), platform},
 		settings.SharedStudent:  {"alice", shared(settings.SharedStudent), student},
 	} {

@@ -27,11 +27,9 @@ func randomConfig(r *rand.Rand) cfg {
 	maybe("serviceType", "ClusterIP", "NodePort", "LoadBalancer")
 	maybe("nodePort", "30000", "30080", "32767")
 	maybe("hostPort", "0", "1", "18080", "65535")
-	maybe("monitoring", "true", "false")
+	maybe("chapter", "all", "0-3", "3-2", "3-3", "4-1", "4-2", "4-3")
 	maybe("scrapeInterval", "1s", "15s", "1m30s", "5m")
-	if c["monitoring"] != "false" {
-		maybe("podMonitoring", "true", "false")
-	}
+	maybe("podMonitoring", "true", "false")
 	if c["podMonitoring"] == "true" {
 		maybe("rules", "true", "false")
 		maybe("dashboards", "true", "false")

@@ -184,10 +184,10 @@ func TestClassRoster(t *testing.T) {
 	roster := filepath.Join(t.TempDir(), "class.csv")
 	own := livelab.Keys()["echoImage"] // an empty cell is the default, whatever --config says
 	write := func(image, timeout string) {
-		text := "\uFEFFname,student,echoImage,rolloutTimeout,hostPort,serviceType,monitoring\r\n" +
+		text := "\uFEFFname,student,echoImage,rolloutTimeout,hostPort,serviceType,chapter\r\n" +
 			one + ",山田花子," + own + ",,18941,NodePort\r\n" +
-			two + ",Bob," + image + "," + timeout + ",,,false\r\n\r\n" +
-			three + ",," + own + ",,,,false\r\n"
+			two + ",Bob," + image + "," + timeout + ",,,3-3\r\n\r\n" +
+			three + ",," + own + ",,,,3-3\r\n"
 		require.NoError(t, os.WriteFile(roster, []byte(text), 0o600))
 	}
 	outcomes := func(d said) string {
@@ -315,7 +315,7 @@ func (r *running) code(t *testing.T) int {
 func TestClassLife(t *testing.T) {
 	name := livelab.Unique("life")
 	c := newClassroom(t, name)
-	up := append([]string{"up", "--stack", name, "--config", "monitoring=false"}, c.config()...)
+	up := append([]string{"up", "--stack", name, "--config", "chapter=3-3"}, c.config()...)
 	id := func() string {
 		nodes := c.nodes(name)
 		require.Len(c.t, nodes, 1)

@@ -25,7 +25,7 @@ import (
 )
 
 // small is the smallest lab: the faults are the same, and there is time for more.
-var small = map[string]string{"workers": "0", "monitoring": "false"}
+var small = map[string]string{"workers": "0", "chapter": "3-3"}
 
 // wrong lists what is not as it should be after an up: the application does not
 // answer, or the engine wants to change something still.
@@ -141,6 +141,7 @@ const (
 	turnPods
 	turnExercises
 	turnTopics
+	turnChapters
 	turnGuide
 	turnLesson
 	turnReset

@@ -92,7 +92,7 @@ func wholeCourse(t *testing.T, config map[string]string, reshape bool) {
 	}
 
 	s.Set("podMonitoring", "false")
-	s.Set("monitoring", "false")
+	s.Set("chapter", "3-3")
 	out, err = s.Up()
 	require.NoError(t, err, out)
 	accepts(t, s, false, false)
@@ -156,7 +156,7 @@ func reshaped(t *testing.T, s *livelab.Stack, first []string) {
 
 // TestDestroyWithoutCluster: a cluster that is long gone is no obstacle.
 func TestDestroyWithoutCluster(t *testing.T) {
-	s := livelab.New(t).Stack(livelab.Unique("gone"), map[string]string{"workers": "0", "monitoring": "false"})
+	s := livelab.New(t).Stack(livelab.Unique("gone"), map[string]string{"workers": "0", "chapter": "3-3"})
 	out, err := s.Up()
 	require.NoError(t, err, out)
 	for _, c := range s.Containers() {

@@ -42,7 +42,7 @@ import (
 func TestTopics(t *testing.T) {
 	turn(t, turnTopics)
 	lab := livelab.New(t)
-	s := lab.Stack(livelab.Unique("topics"), map[string]string{"workers": "1", "monitoring": "false", "topics": "env configmap secret ingress"})
+	s := lab.Stack(livelab.Unique("topics"), map[string]string{"workers": "1", "topics": "env configmap secret ingress"})
 	shown := map[string]string{} // all that was printed, by what was run
 	step := func(name, out string, err error) {
 		t.Helper()

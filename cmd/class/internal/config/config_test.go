@@ -172,6 +172,14 @@ func TestProblems(t *testing.T) {
 			map[string]string{"class.csv": "name\nann\nbob\n", "Pulumi.bob.yaml": workers}, nil,
 			[]string{"config class.csv:3: bob: " + unknown},
 		},
+		"an old key as a flag": {
+			nil, []string{"monitoring=false"},
+			[]string{"config bootcamp:monitoring: no longer a key; write chapter=3-3 instead: `pulumi config set chapter 3-3`, then `pulumi config rm monitoring`"},
+		},
+		"old keys as columns": {
+			map[string]string{"class.csv": "name,monitoring,role,workres\nann,false,student,1\nbob,true,,2\n"}, nil,
+			[]string{`roster class.csv:1: column "monitoring": no longer a key`, `roster class.csv:1: column "role": no longer a key`, `roster class.csv:1: not configuration keys: "workres"`},
+		},
 		"roster and flags at once": {
 			map[string]string{"class.csv": "name\na b\n"}, []string{"x"},
 			[]string{`roster class.csv:2: stack name "a b": allowed are 1 to 100 letters, digits, '-', '_' and '.', not '-' first, and not dots alone`, `config --config "x" is not KEY=VALUE`},

@@ -147,7 +147,9 @@ func (r *roster) header(cells []string, line int) []string {
 	var unknown []string
 	for i, cell := range cells {
 		at := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, cell) })
-		if at < 0 {
+		if instead, old := settings.Instead(cell); old {
+			r.problem(line, "write a column "+instead+" in its place; README.md has the values, in Upgrading", "column %q: no longer a key", cell)
+		} else if at < 0 {
 			unknown = append(unknown, cell)
 		} else if cells[i] = known[at]; slices.Contains(cells[:i], cells[i]) {
 			r.problem(line, "remove one of them", "column %q is there twice", cells[i])

@@ -88,6 +88,20 @@ func TestPhasesOfSecrets(t *testing.T) {
 	}
 }
 
+// TestTakeOver: what is taken from a student's hands is said, line by line.
+func TestTakeOver(t *testing.T) {
+	for _, parent := range []string{"bootcamp:cluster:Kind", "bootcamp:cluster:Tenant"} {
+		command := "urn:pulumi:x::bootcamp::" + parent + "$command:local:Command::cluster-takeover"
+		printed, _ := track(
+			begins(apitype.OpUpdate, command),
+			said("info#err", command, "taken over: Deployment bootcamp, made by hand\ntaken over: Service bootcamp-svc, made by hand\n"),
+			ends(apitype.OpUpdate, command),
+			begins(apitype.OpDelete, command), ends(apitype.OpDelete, command))
+		assert.Equal(t, "[x] looking for what was made by hand\n[x] taken over: Deployment bootcamp, made by hand\n"+
+			"[x] taken over: Service bootcamp-svc, made by hand\n[x] deleting the lab's objects\n", printed)
+	}
+}
+
 func TestReplacement(t *testing.T) {
 	printed, _ := track(
 		begins(apitype.OpDeleteReplaced, cluster), ends(apitype.OpDeleteReplaced, cluster),

@@ -12,6 +12,7 @@ import (
 
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/shared"
+	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/printable"
 )
 
@@ -87,9 +88,13 @@ func (l *Line) show() {
 		l.Detail("")
 		return
 	}
-	what := "the lab's objects"
+	verb, what := open[0].verb, "the lab's objects"
 	if strings.HasPrefix(string(open[0].urn.Type()), "command:") {
 		switch parents := string(open[0].urn.QualifiedType()); {
+		case open[0].urn.Name() == tool.TakeOverName: // its delete does nothing
+			if verb != "deleting" {
+				verb, what = "looking for", "what was made by hand"
+			}
 		case strings.HasPrefix(parents, shared.PlaceType):
 			what = "the place on the cluster"
 		case strings.HasPrefix(parents, shared.StudentType):
@@ -98,7 +103,7 @@ func (l *Line) show() {
 			what = "the cluster"
 		}
 	}
-	l.Phase(open[0].verb + " " + what)
+	l.Phase(verb + " " + what)
 	detail := Short(open[0].urn)
 	if more := len(open) - 1; more > 0 {
 		detail += fmt.Sprintf(" and %d more", more)
@@ -115,8 +120,9 @@ func (l *Line) diagnostic(d *apitype.DiagnosticEvent) {
 	case "warning":
 		l.warn(strings.TrimPrefix(message, "warning: "))
 	case "info", "info#err":
-		// What stands in the way of a destroy is to be read by everybody.
-		if resource.URN(d.URN).Name() == shared.LeaveName {
+		// What stands in the way of a destroy, and what is taken from a student's hands, is
+		// to be read by everybody.
+		if name := resource.URN(d.URN).Name(); name == shared.LeaveName || name == tool.TakeOverName {
 			for line := range strings.Lines(message) {
 				l.Say(printable.Line(strings.TrimSpace(line), longest))
 			}
