@@ -155,7 +155,7 @@ var breaks = []struct {
 			b.kubectl("patch", o, "--type=merge", "--patch", `{"metadata":{"finalizers":["example.com/held"]}}`)
 			b.kubectl("delete", o, "--wait=false")
 		}
-	}, []string{check.Pods}, course.App, ""},
+	}, nil, course.App, ""},
 	{"an immutable ConfigMap", func(b *broken) {
 		b.kubectl("patch", "configmap", course.Prometheus, "--type=merge", "--patch", `{"immutable":true,"data":{"prometheus.yml":"scrape_configs: []\n"}}`)
 		b.kubectl("delete", "pods", "--selector=app="+course.Prometheus)
