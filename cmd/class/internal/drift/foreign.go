@@ -443,7 +443,7 @@ func (c *Cluster) remove(ctx context.Context, f Foreign) error {
 	}
 	for _, p := range f.pods { // they go by themselves; so their ports and memory are free soon
 		if err := shorten(ctx, c.metadata.Resource(p.gvr).Namespace(p.Namespace), p.Name, p.UID); err != nil {
-			return fmt.Errorf("Pod %s: %w", p.Name, kubeclient.Explain(err))
+			return fmt.Errorf("pod %s: %w", p.Name, kubeclient.Explain(err))
 		}
 	}
 	return nil
