@@ -66,7 +66,8 @@ func (w *walker) up(c course.Chapter) (taken []string) {
 			taken = append(taken, strings.TrimSuffix(strings.TrimSpace(what), ", made by hand"))
 		}
 	}
-	slices.Sort(taken)
+	slices.Sort(taken) // each is shown while it runs, and among the diagnostics
+	taken = slices.Compact(taken)
 	after := w.uids()
 	for what, uid := range before {
 		if now, there := after[what]; there && !slices.Contains(taken, strings.Replace(what, "/", " ", 1)) {
