@@ -380,8 +380,7 @@ func TestResetOnASharedCluster(t *testing.T) {
 	require.NoError(t, alice.CoreV1().Services(namespace).Delete(ctx, course.Service, metav1.DeleteOptions{}))
 	require.NoError(t, alice.CoreV1().ConfigMaps(namespace).Delete(ctx, course.Prometheus, metav1.DeleteOptions{}))
 	require.NoError(t, alice.CoreV1().ServiceAccounts(namespace).Delete(ctx, course.Prometheus, metav1.DeleteOptions{}))
-	held := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "mine", Finalizers: []string{"example.com/held"}}}
-	_, err = alice.CoreV1().ConfigMaps(namespace).Create(ctx, held, metav1.CreateOptions{})
+	_, err = alice.CoreV1().ConfigMaps(namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	service, err := alice.CoreV1().Services(namespace).Get(ctx, course.Prometheus, metav1.GetOptions{})
 	require.NoError(t, err)
