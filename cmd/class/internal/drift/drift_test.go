@@ -464,3 +464,25 @@ func TestNudge(t *testing.T) {
 		assert.Empty(t, api.Get(deploymentAt).GetResourceVersion(), "its annotations would go down to the ReplicaSet")
 	}
 }
+
+// What a controller writes beside an edit stays, and what it counts is no edit.
+func TestWhatControllersWrite(t *testing.T) {
+	const revision = "deployment.kubernetes.io/revision"
+	live := with(t, deployment, "metadata|annotations|"+revision, `"7"`)
+	api := fake.NewAPIServer(t, with(t, live, "spec|replicas", `0`))
+	cluster := connected(t, api)
+	wanted := []Object{object(t, deployment)}
+	found, err := cluster.Compare(context.Background(), wanted)
+	require.NoError(t, err)
+	_, err = cluster.PutRight(context.Background(), found.Edits)
+	require.NoError(t, err)
+	assert.Equal(t, "7", api.Get(deploymentAt).GetAnnotations()[revision])
+
+	api.Refuses = func(_, now *unstructured.Unstructured) int { // it refuses none, and counts
+		now.SetAnnotations(map[string]string{revision: "8"})
+		return 0
+	}
+	found, err = cluster.Compare(context.Background(), wanted)
+	require.NoError(t, err)
+	assert.Empty(t, found.Edits)
+}
