@@ -36,9 +36,6 @@ func exporterExists(ctx context.Context, s *seen) (finding, error) {
 		}))
 }
 
-// controlPlaneTaint is the one that the text's toleration is for.
-const controlPlaneTaint = "node-role.kubernetes.io/control-plane"
-
 // tolerated tells whether a pod tolerates what keeps pods off a node, and the taint
 // that it does not.
 func tolerated(pod *corev1.PodSpec, n *corev1.Node) (taint string, ok bool) {

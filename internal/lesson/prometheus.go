@@ -15,10 +15,6 @@ import (
 	"k8sbootcamp/internal/course"
 )
 
-// prometheusProxy names Prometheus's Service in a proxy path, where a named port
-// must be named.
-const prometheusProxy = course.Prometheus + ":" + course.HTTP
-
 // scrapeConfig is what a check reads of prometheus.yml.
 type scrapeConfig struct {
 	Jobs []job `yaml:"scrape_configs"`

@@ -33,11 +33,11 @@ func (t *tool) language() (lesson.Lang, error) {
 
 // words are the tool's own in a language, beside the lesson's.
 type words struct {
-	states                                       map[lesson.State]string
-	points, chapter, at, done, since, red, asked string
-	notAsked, look, student, stack, total        string
-	warning, first, mended                       string
-	summary                                      func(points, of int) string
+	states                                map[lesson.State]string
+	points, chapter, at, done, since, red string
+	notAsked, look, student, stack, total string
+	warning, first, mended                string
+	summary                               func(points, of int) string
 }
 
 var wordsIn = map[lesson.Lang]words{
