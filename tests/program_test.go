@@ -14,7 +14,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"k8sbootcamp/components/kube"
+	"k8sbootcamp/components/lab"
 	"k8sbootcamp/components/settings"
+	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/sharedcluster"
 )
@@ -91,6 +93,23 @@ func TestEveryKeyMatters(t *testing.T) {
 			assert.True(t, changes, "%s = %s changes nothing", k.Name, other)
 		})
 	}
+}
+
+// TestChapterOf: up to where a lab can be asked, by its outputs; those of a version that
+// had no chapters among them.
+func TestChapterOf(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		chapter, prometheus string
+		want                course.Chapter
+	}{
+		{"0-3", "", course.Chapter03}, {"3-2", "", course.Chapter32}, {"3-3", "", course.Chapter34}, {"4-1", "", course.Chapter41},
+		{"4-2", "", course.Chapter42}, {"4-3", "kubectl", course.Chapter44}, {"all", "kubectl", course.All}, {"", "kubectl", course.All}, {"", "", course.Chapter34},
+	} {
+		assert.Equal(t, c.want, lab.ChapterOf(map[string]string{lab.OutChapter: c.chapter, lab.OutPrometheusPortForward: c.prometheus}), c)
+	}
+	assert.Empty(t, lab.Exercises(nil))
+	assert.Equal(t, []string{"podMonitoring", "topic-env"}, lab.Exercises(map[string]string{lab.OutExercises: "podMonitoring,topic-env"}))
 }
 
 // TestOutputs: the outputs of each kind of stack.
