@@ -279,8 +279,9 @@ func (s *seen) podTrouble(ctx context.Context, w *workload, p *corev1.Pod) findi
 			if len(w.pod.Spec.NodeSelector) > 0 {
 				look = "nodeSelector (" + shown(w.pod.Spec.NodeSelector) + ")"
 			}
+			why, _, _ := strings.Cut(c.Message, ". ") // then comes what preemption would not help
 			return tell("%[1]s: no node takes pod %[2]s: %[3]s. Look at spec.template.spec, %[4]s.",
-				"%[1]s: Pod %[2]s を置けるノードがありません: %[3]s。spec.template.spec の %[4]s を見てください。", w.String(), p.Name, c.Message, look)
+				"%[1]s: Pod %[2]s を置けるノードがありません: %[3]s。spec.template.spec の %[4]s を見てください。", w.String(), p.Name, why, look)
 		}
 	}
 	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
@@ -327,10 +328,11 @@ func (s *seen) podTrouble(ctx context.Context, w *workload, p *corev1.Pod) findi
 	return f
 }
 
-// pullReason is what the node says of a pull, without the image's name, which is told.
+// pullReason is what the node says of a pull, without the image's name, which is told; a
+// back-off alone does not say it.
 func pullReason(wait *corev1.ContainerStateWaiting) string {
 	if i := strings.LastIndex(wait.Message, ": "); i >= 0 {
-		return wait.Reason + ": " + wait.Message[i+2:]
+		return wait.Message[i+2:]
 	}
 	return wait.Reason
 }
@@ -339,6 +341,9 @@ func pullReason(wait *corev1.ContainerStateWaiting) string {
 // the node says of a container that could not even start.
 func (s *seen) lastWords(ctx context.Context, p *corev1.Pod, container string, ended *corev1.ContainerStateTerminated) string {
 	if ended != nil && (ended.Reason == "StartError" || ended.Reason == "ContainerCannotRun") {
+		if i := strings.LastIndex(ended.Message, "exec: "); i >= 0 { // before it is who called whom
+			return ended.Message[i:]
+		}
 		return ended.Message
 	}
 	tail := int64(20)

@@ -107,6 +107,9 @@ var breaks = []struct {
 		b.kubectl("delete", "clusterrolebinding", course.Prometheus)
 		b.kubectl("create", "clusterrolebinding", course.Prometheus, "--clusterrole=cluster-admin", "--serviceaccount=default:"+course.Prometheus)
 	}, []string{"4-2/role", "4-2/binding"}, "", ""},
+	{"a deleted account", func(b *broken) { // another of its name is not the same: tokens end with it
+		b.kubectl("delete", "serviceaccount", course.Prometheus)
+	}, []string{"4-2/account"}, course.Prometheus, ""},
 	{"deleted contents of the namespace", func(b *broken) {
 		b.kubectl("delete", "all", "--all", "--wait=false")
 		b.kubectl("delete", "configmaps,serviceaccounts,secrets,roles,rolebindings", "--all", "--wait=false")

@@ -416,7 +416,11 @@ func TestPods(t *testing.T) {
 		return fmt.Sprintf(`"containerStatuses":[{"name":"c","state":{"waiting":{"reason":%q}}}]`, reason)
 	}
 	mounted := `"volumes":[{"name":"v","configMap":{"name":"c"}}]`
-	api := fake.NewAPIServer(t, deployment, set)
+	token := `"serviceAccountName":"s","volumes":[{"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]`
+	since := func(pod, made string) string {
+		return strings.Replace(pod, `"metadata":{`, `"metadata":{"creationTimestamp":"2026-01-01T`+made+`Z",`, 1)
+	}
+	api := fake.NewAPIServer(t, deployment, set, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"s","namespace":"default","creationTimestamp":"2026-01-01T12:00:00Z"}}`)
 	for _, c := range []struct {
 		pod  string
 		goes bool
@@ -429,6 +433,9 @@ func TestPods(t *testing.T) {
 		{pod("reader", "", mounted, ""), true},
 		{pod("variables", "", `"initContainers":[{"name":"i","envFrom":[{"configMapRef":{"name":"c"}}]}]`, ""), true},
 		{pod("other-reader", "", `"volumes":[{"name":"v","secret":{"secretName":"c"}}]`, ""), false},
+		{since(pod("older-than-its-account", "", token, ""), "11:00:00"), true},
+		{since(pod("as-old-as-its-account", "", token, ""), "12:00:00"), false},
+		{since(pod("without-a-token", "", `"serviceAccountName":"s"`, ""), "11:00:00"), false},
 		{pod("debugged", "", `"ephemeralContainers":[{"name":"e"}]`, ""), true},
 		{pod("labelled", `,"x":"y"`, "", ""), false},
 		{strings.Replace(pod("another-image", "", "", ""), "i:1", "i:2", 1), true},

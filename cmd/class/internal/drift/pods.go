@@ -62,6 +62,14 @@ func (c *Cluster) podsOf(ctx context.Context, scope Scope, namespace string, obj
 	if err != nil {
 		return nil, kubeclient.Explain(err)
 	}
+	accounts, err := c.typed.CoreV1().ServiceAccounts(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, kubeclient.Explain(err)
+	}
+	made := map[string]metav1.Time{}
+	for _, a := range accounts.Items {
+		made[a.Name] = a.CreationTimestamp
+	}
 	did := make([]string, len(pods.Items))
 	err = each(ctx, pods.Items, func(ctx context.Context, i int, p corev1.Pod) error {
 		owner := metav1.GetControllerOf(&p)
@@ -72,7 +80,7 @@ func (c *Cluster) podsOf(ctx context.Context, scope Scope, namespace string, obj
 		if !ours {
 			return nil
 		}
-		said, err := c.pod(ctx, scope, &p, t, changed)
+		said, err := c.pod(ctx, scope, &p, t, made, changed)
 		if err != nil {
 			return fmt.Errorf("pod %s: %w", p.Name, err)
 		}
@@ -126,7 +134,7 @@ func nested(o *unstructured.Unstructured, path ...string) any {
 }
 
 // pod puts one pod right, and says what it did, if anything.
-func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t template, changed []Object) (string, error) {
+func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t template, accounts map[string]metav1.Time, changed []Object) (string, error) {
 	at := c.typed.CoreV1().Pods(p.Namespace)
 	if p.DeletionTimestamp != nil {
 		kept := slices.DeleteFunc(slices.Clone(p.Finalizers), func(f string) bool { return !keeps("Pod", false)(f) })
@@ -141,6 +149,9 @@ func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t templat
 		if why == "" && reads(&p.Spec, o) {
 			why = "it has read " + o.String() + " as it was"
 		}
+	}
+	if made := accounts[p.Spec.ServiceAccountName]; why == "" && hasToken(&p.Spec) && made.After(p.CreationTimestamp.Time) {
+		why = "its account " + p.Spec.ServiceAccountName + " was made anew, and its token is of the old one"
 	}
 	if why == "" && altered(p, &t.spec) {
 		why = "it was edited"
@@ -230,6 +241,13 @@ func sick(p *corev1.Pod) string {
 // mounts tells whether a pod waits for objects before it starts.
 func mounts(spec *corev1.PodSpec) bool {
 	return slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.ConfigMap != nil || v.Secret != nil })
+}
+
+// hasToken tells whether a pod has a token of its account, which ends with that.
+func hasToken(spec *corev1.PodSpec) bool {
+	return slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool {
+		return v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool { return s.ServiceAccountToken != nil })
+	})
 }
 
 // reads tells whether a pod mounts an object or has its values as variables.
