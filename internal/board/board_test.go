@@ -239,7 +239,7 @@ func TestRows(t *testing.T) {
 		"alice": red, "bob": done, "carol": working, "dave": waiting, "eve": waiting, "frank": lost, "grace": lost, "heidi": working,
 	}, kinds)
 	assert.Equal(t, []string{"alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi"}, order, "as the roster has them")
-	assert.Equal(t, []string{"8 students", "1 done", "1 red", "2 without answer"}, []string{v.Count, v.NDone, v.NRed, v.NLost})
+	assert.Equal(t, []string{"students: 8", "1 done", "1 red", "2 without answer"}, []string{v.Count, v.NDone, v.NRed, v.NLost})
 	assert.Equal(t, "all asked in 2.1 s, at "+noon.Local().Format(time.TimeOnly), v.RoundSaid)
 
 	alice := v.Rows[0]

@@ -164,7 +164,7 @@ func (v *view) row(s *classroom.Seat, chapters []course.Chapter, lang lesson.Lan
 	for _, c := range chapters {
 		one := cell{Word: v.None}
 		if i := slices.IndexFunc(s.Marks, func(m classroom.Mark) bool { return m.Chapter == c }); i >= 0 {
-			one.State, one.Word = s.Marks[i].State, v.state(s.Marks[i].State)
+			one.State, one.Word = s.Marks[i].State, s.Marks[i].State.In(lang)
 			if one.State == lesson.Failed {
 				one.Since = v.since(v.Since, s.Marks[i].Since, now)
 			}

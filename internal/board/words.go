@@ -24,8 +24,6 @@ type words struct {
 	Known                       string // beside it, where something was known
 	None                        string // of a chapter that has no question here
 	Look                        string
-	OK, Failed, Open            string // states
-	Starting, Later, Skipped    string
 	Since                       string
 	Moments, Minutes, Hours     string // how long
 	Disconnected, WithoutScript string
@@ -35,14 +33,13 @@ var wordsIn = map[lesson.Lang]words{
 	lesson.English: {
 		Lang: "en", Name: "English",
 		Title: "The class", Caption: "The students, by the chapters of the course",
-		Students: "{n} students", Done: "{n} done", Red: "{n} red", Lost: "{n} without answer",
+		Students: "students: {n}", Done: "{n} done", Red: "{n} red", Lost: "{n} without answer",
 		Round: "all asked in {n} s, at {time}", NoRound: "asking everybody for the first time",
 		Student: "Student", Points: "Points", At: "At", Check: "The first check that fails",
 		Finished: "done",
 		NotAsked: "not asked yet", NoLab: "the lab is not up yet", NoAnswer: "no answer from the lab for {time}",
 		Known: "(shown is what was known)", None: "not asked",
-		Look: "Look:",
-		OK:   "ok", Failed: "failed", Open: "open", Starting: "starting", Later: "later", Skipped: "not seen",
+		Look:  "Look:",
 		Since: "for {time}", Moments: "<1 min", Minutes: "{m} min", Hours: "{h} h",
 		Disconnected:  "Connection lost at {time}. Shown is what was known; the page tries again by itself.",
 		WithoutScript: "Without JavaScript the page loads itself anew every 10 seconds.",
@@ -56,20 +53,11 @@ var wordsIn = map[lesson.Lang]words{
 		Finished: "完了",
 		NotAsked: "未確認", NoLab: "ラボはまだありません", NoAnswer: "{time}前からラボが応答しません",
 		Known: "(表示は最後に分かった状況)", None: "未確認",
-		Look: "確認:",
-		OK:   "合格", Failed: "失敗", Open: "未完了", Starting: "起動中", Later: "後で", Skipped: "権限なし",
+		Look:  "確認:",
 		Since: "{time}前から", Moments: "1分未満", Minutes: "{m}分", Hours: "{h}時間",
 		Disconnected:  "{time} に接続が切れました。表示は最後に分かった状況です。自動的に再接続します。",
 		WithoutScript: "JavaScriptが無効なため、10秒ごとにページを読み込み直します。",
 	},
-}
-
-// state is the word of a chapter's state.
-func (w words) state(s lesson.State) string {
-	return map[lesson.State]string{
-		lesson.OK: w.OK, lesson.Failed: w.Failed, lesson.Open: w.Open,
-		lesson.Starting: w.Starting, lesson.Later: w.Later, lesson.Skipped: w.Skipped,
-	}[s]
 }
 
 // count puts a number into words.

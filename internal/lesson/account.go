@@ -16,17 +16,8 @@ import (
 )
 
 func accountExists(ctx context.Context, s *seen) (finding, error) {
-	const name = course.Prometheus
-	return s.exists("ServiceAccount", name, names(s.accounts, func(o corev1.ServiceAccount) string { return o.Name }),
-		s.elsewhere(ctx, name, func(ctx context.Context, o metav1.ListOptions) (found []metav1.ObjectMeta, err error) {
-			all, err := s.lab.client.CoreV1().ServiceAccounts("").List(ctx, o)
-			if err == nil {
-				for _, d := range all.Items {
-					found = append(found, d.ObjectMeta)
-				}
-			}
-			return found, err
-		}))
+	return s.exists(ctx, "ServiceAccount", corev1.SchemeGroupVersion.WithResource("serviceaccounts"), course.Prometheus,
+		names(s.accounts, func(o corev1.ServiceAccount) string { return o.Name }))
 }
 
 // roleKind is the kind of role that Prometheus has: on a class's cluster one of the
@@ -38,8 +29,10 @@ func (s *seen) roleKind() string {
 	return "ClusterRole"
 }
 
-func roleExists(_ context.Context, s *seen) (finding, error) {
-	return s.exists(s.roleKind(), course.Prometheus, names(s.roles, func(r role) string { return r.name }), nil)
+func roleExists(ctx context.Context, s *seen) (finding, error) {
+	kind := s.roleKind()
+	return s.exists(ctx, kind, rbacv1.SchemeGroupVersion.WithResource(strings.ToLower(kind)+"s"), course.Prometheus,
+		names(s.roles, func(r role) string { return r.name }))
 }
 
 // needs are the resources that Prometheus reads, of the core group; on a class's
@@ -99,10 +92,11 @@ func (r *role) verbs(resource string) (verbs []string, found bool) {
 	return verbs, found
 }
 
-func roleBound(_ context.Context, s *seen) (finding, error) {
+func roleBound(ctx context.Context, s *seen) (finding, error) {
 	const name = course.Prometheus
 	kind := s.roleKind() + "Binding"
-	if f, err := s.exists(kind, name, names(s.bindings, func(b binding) string { return b.name }), nil); f.state != OK {
+	f, err := s.exists(ctx, kind, rbacv1.SchemeGroupVersion.WithResource(strings.ToLower(kind)+"s"), name, names(s.bindings, func(b binding) string { return b.name }))
+	if err != nil || f.state != OK {
 		return f, err
 	}
 	b := named(s.bindings, name, func(b binding) string { return b.name })

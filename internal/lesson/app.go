@@ -28,31 +28,15 @@ func ofService(name string, judge func(*seen, *corev1.Service) (finding, error))
 
 func deploymentExists(name string) func(context.Context, *seen) (finding, error) {
 	return func(ctx context.Context, s *seen) (finding, error) {
-		return s.exists("Deployment", name, names(s.deployments, func(d appsv1.Deployment) string { return d.Name }),
-			s.elsewhere(ctx, name, func(ctx context.Context, o metav1.ListOptions) (found []metav1.ObjectMeta, err error) {
-				all, err := s.lab.client.AppsV1().Deployments("").List(ctx, o)
-				if err == nil {
-					for _, d := range all.Items {
-						found = append(found, d.ObjectMeta)
-					}
-				}
-				return found, err
-			}))
+		return s.exists(ctx, "Deployment", appsv1.SchemeGroupVersion.WithResource("deployments"), name,
+			names(s.deployments, func(o appsv1.Deployment) string { return o.Name }))
 	}
 }
 
 func serviceExists(name string) func(context.Context, *seen) (finding, error) {
 	return func(ctx context.Context, s *seen) (finding, error) {
-		return s.exists("Service", name, names(s.services, func(o corev1.Service) string { return o.Name }),
-			s.elsewhere(ctx, name, func(ctx context.Context, o metav1.ListOptions) (found []metav1.ObjectMeta, err error) {
-				all, err := s.lab.client.CoreV1().Services("").List(ctx, o)
-				if err == nil {
-					for _, d := range all.Items {
-						found = append(found, d.ObjectMeta)
-					}
-				}
-				return found, err
-			}))
+		return s.exists(ctx, "Service", corev1.SchemeGroupVersion.WithResource("services"), name,
+			names(s.services, func(o corev1.Service) string { return o.Name }))
 	}
 }
 

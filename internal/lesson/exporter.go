@@ -6,7 +6,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"k8sbootcamp/internal/course"
 )
@@ -24,16 +23,8 @@ func exporterExists(ctx context.Context, s *seen) (finding, error) {
 		return wrong("There is a Deployment %[1]s and no DaemonSet: look at kind. Which of the two has a pod on every node?",
 			"Deployment %[1]s がありますが DaemonSet がありません。kind を見てください。各ノードにPodを置くのはどちらでしょう。", name)
 	}
-	return s.exists("DaemonSet", name, names(s.daemonSets, func(d appsv1.DaemonSet) string { return d.Name }),
-		s.elsewhere(ctx, name, func(ctx context.Context, o metav1.ListOptions) (found []metav1.ObjectMeta, err error) {
-			all, err := s.lab.client.AppsV1().DaemonSets("").List(ctx, o)
-			if err == nil {
-				for _, d := range all.Items {
-					found = append(found, d.ObjectMeta)
-				}
-			}
-			return found, err
-		}))
+	return s.exists(ctx, "DaemonSet", appsv1.SchemeGroupVersion.WithResource("daemonsets"), name,
+		names(s.daemonSets, func(o appsv1.DaemonSet) string { return o.Name }))
 }
 
 // tolerated tells whether a pod tolerates what keeps pods off a node, and the taint

@@ -50,8 +50,9 @@ func (c scrapeConfig) job(name string) *job {
 
 func (c scrapeConfig) names() []string { return names(c.Jobs, func(j job) string { return j.Name }) }
 
-func configExists(_ context.Context, s *seen) (finding, error) {
-	return s.exists("ConfigMap", course.Prometheus, names(s.configMaps, func(o corev1.ConfigMap) string { return o.Name }), nil)
+func configExists(ctx context.Context, s *seen) (finding, error) {
+	return s.exists(ctx, "ConfigMap", corev1.SchemeGroupVersion.WithResource("configmaps"), course.Prometheus,
+		names(s.configMaps, func(o corev1.ConfigMap) string { return o.Name }))
 }
 
 func usesAccount(_ context.Context, _ *seen, w *workload) (finding, error) {

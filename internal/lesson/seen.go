@@ -13,12 +13,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	"k8sbootcamp/internal/course"
@@ -33,6 +33,7 @@ type Lab struct {
 
 	config   *rest.Config
 	client   kubernetes.Interface
+	metadata metadata.Interface
 	requests atomic.Int64
 	clock    clock
 
@@ -56,7 +57,10 @@ func New(kubeconfig []byte, context, namespace string) (*Lab, error) {
 	watched := rest.CopyConfig(config)
 	watched.QPS = -1 // all that there is to ask is asked at once, and then no more
 	watched.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{l, next} })
-	l.client, err = kubernetes.NewForConfig(watched)
+	if l.client, err = kubernetes.NewForConfig(watched); err != nil {
+		return nil, err
+	}
+	l.metadata, err = metadata.NewForConfig(watched)
 	return l, err
 }
 
@@ -96,20 +100,18 @@ func (c *clock) now() time.Time {
 type kind string
 
 const (
-	nodes          kind = "nodes"
-	leases         kind = "leases"
-	pods           kind = "pods"
-	services       kind = "services"
-	configMaps     kind = "configmaps"
-	accounts       kind = "serviceaccounts"
-	claims         kind = "persistentvolumeclaims"
-	deployments    kind = "deployments"
-	daemonSets     kind = "daemonsets"
-	statefulSets   kind = "statefulsets"
-	ingresses      kind = "ingresses"
-	endpointSlices kind = "endpointslices"
-	roles          kind = "roles"    // on a cluster of one's own, the ClusterRole that the text names
-	bindings       kind = "bindings" // and its binding
+	nodes        kind = "nodes"
+	pods         kind = "pods"
+	services     kind = "services"
+	configMaps   kind = "configmaps"
+	accounts     kind = "serviceaccounts"
+	claims       kind = "persistentvolumeclaims"
+	deployments  kind = "deployments"
+	daemonSets   kind = "daemonsets"
+	statefulSets kind = "statefulsets"
+	ingresses    kind = "ingresses"
+	roles        kind = "roles"    // on a cluster of one's own, the ClusterRole that the text names
+	bindings     kind = "bindings" // and its binding
 )
 
 // seen is what a lab had in it at one moment.
@@ -131,7 +133,6 @@ type seen struct {
 	daemonSets   []appsv1.DaemonSet
 	statefulSets []appsv1.StatefulSet
 	ingresses    []networkingv1.Ingress
-	slices       []discoveryv1.EndpointSlice
 	roles        []role
 	bindings     []binding
 
@@ -232,7 +233,6 @@ func (l *Lab) look(ctx context.Context, o Options) (*seen, error) {
 		list(ctx, s, nodes, core.Nodes().List, func(l *corev1.NodeList) []corev1.Node { return l.Items }, &s.nodes),
 		list(ctx, s, deployments, apps.Deployments(l.Namespace).List, func(l *appsv1.DeploymentList) []appsv1.Deployment { return l.Items }, &s.deployments),
 		list(ctx, s, services, core.Services(l.Namespace).List, func(l *corev1.ServiceList) []corev1.Service { return l.Items }, &s.services),
-		list(ctx, s, endpointSlices, l.client.DiscoveryV1().EndpointSlices(l.Namespace).List, func(l *discoveryv1.EndpointSliceList) []discoveryv1.EndpointSlice { return l.Items }, &s.slices),
 		list(ctx, s, daemonSets, apps.DaemonSets(l.Namespace).List, func(l *appsv1.DaemonSetList) []appsv1.DaemonSet { return l.Items }, &s.daemonSets),
 		list(ctx, s, accounts, core.ServiceAccounts(l.Namespace).List, func(l *corev1.ServiceAccountList) []corev1.ServiceAccount { return l.Items }, &s.accounts),
 		list(ctx, s, configMaps, core.ConfigMaps(l.Namespace).List, func(l *corev1.ConfigMapList) []corev1.ConfigMap { return l.Items }, &s.configMaps),

@@ -40,6 +40,13 @@ func (t Text) In(l Lang) string {
 	return printable.Line(t.EN, longest)
 }
 
+// In is a state in a word.
+func (s State) In(l Lang) string { return stateWords[s].In(l) }
+
+var stateWords = map[State]Text{
+	OK: {"ok", "合格"}, Failed: {"failed", "失敗"}, Open: {"open", "未完了"}, Starting: {"starting", "起動中"}, Later: {"later", "後で"}, Skipped: {"not seen", "権限なし"},
+}
+
 // longest is how long a hint may be, in characters.
 const longest = 500
 

@@ -122,7 +122,8 @@ func (s *seen) bound(name string) (finding, error) {
 func databaseKeeps(ctx context.Context, s *seen) (finding, error) {
 	return inTurn(
 		func() (finding, error) {
-			return s.exists("StatefulSet", course.TopicStatefulSet, names(s.statefulSets, func(o appsv1.StatefulSet) string { return o.Name }), nil)
+			return s.exists(ctx, "StatefulSet", appsv1.SchemeGroupVersion.WithResource("statefulsets"), course.TopicStatefulSet,
+				names(s.statefulSets, func(o appsv1.StatefulSet) string { return o.Name }))
 		},
 		func() (finding, error) { return s.bound("data-" + course.TopicStatefulSet + "-0") },
 		func() (finding, error) { return s.podsReady(ctx, s.statefulSet(course.TopicStatefulSet)) },
@@ -141,8 +142,10 @@ func (s *seen) ingress() *networkingv1.Ingress {
 }
 
 // ingressLeads judges whether the Ingress leads to a port of a Service that is there.
-func ingressLeads(_ context.Context, s *seen) (finding, error) {
-	if f, err := s.exists("Ingress", course.Ingress, names(s.ingresses, func(i networkingv1.Ingress) string { return i.Name }), nil); err != nil || f.state != OK {
+func ingressLeads(ctx context.Context, s *seen) (finding, error) {
+	f, err := s.exists(ctx, "Ingress", networkingv1.SchemeGroupVersion.WithResource("ingresses"), course.Ingress,
+		names(s.ingresses, func(i networkingv1.Ingress) string { return i.Name }))
+	if err != nil || f.state != OK {
 		return f, err
 	}
 	i := s.ingress()

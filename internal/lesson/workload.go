@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"k8sbootcamp/internal/course"
@@ -104,8 +105,8 @@ func names[T any](all []T, of func(T) string) []string {
 }
 
 // exists judges whether an object of a name is there; others are the objects of its
-// kind, and elsewhere tells which other namespaces have one of its name.
-func (s *seen) exists(kind, name string, others []string, elsewhere func() []string) (finding, error) {
+// kind. Where it is not, the namespaces are looked at that the asker may see.
+func (s *seen) exists(ctx context.Context, kind string, of schema.GroupVersionResource, name string, others []string) (finding, error) {
 	if slices.Contains(others, name) {
 		return good()
 	}
@@ -113,16 +114,32 @@ func (s *seen) exists(kind, name string, others []string, elsewhere func() []str
 		return wrong("There is no %[1]s %[2]s, but there is a %[1]s %[3]s: compare metadata.name with the text, letter by letter.",
 			"%[1]s %[2]s はありませんが、%[1]s %[3]s があります。metadata.name をテキストと一文字ずつ見比べてください。", kind, name, near)
 	}
-	if elsewhere != nil {
-		if found := elsewhere(); len(found) > 0 {
-			return wrong("%[1]s %[2]s is in namespace %[3]s, and not in %[4]s: look at metadata.namespace, and at the option -n of kubectl.",
-				"%[1]s %[2]s はネームスペース %[4]s ではなく %[3]s にあります。metadata.namespace と kubectl の -n オプションを見直してください。", kind, name, found, s.namespace)
-		}
-	}
-	if strings.HasPrefix(kind, "Cluster") {
+	if wide[of.Resource] {
 		return missing("There is no %s %s yet.", "%s %s はまだありません。", kind, name)
 	}
+	if found := s.elsewhere(ctx, of, name); len(found) > 0 {
+		return wrong("%[1]s %[2]s is in namespace %[3]s, and not in %[4]s: look at metadata.namespace, and at the option -n of kubectl.",
+			"%[1]s %[2]s はネームスペース %[4]s ではなく %[3]s にあります。metadata.namespace と kubectl の -n オプションを見直してください。", kind, name, found, s.namespace)
+	}
 	return missing("There is no %s %s in namespace %s yet.", "%s %s はまだネームスペース %s にありません。", kind, name, s.namespace)
+}
+
+// wide are the resources that are in no namespace.
+var wide = map[string]bool{"clusterroles": true, "clusterrolebindings": true}
+
+// elsewhere are the other namespaces that have an object of this name, as far as the
+// asker may look.
+func (s *seen) elsewhere(ctx context.Context, of schema.GroupVersionResource, name string) (found []string) {
+	all, err := s.lab.metadata.Resource(of).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	if err != nil {
+		return nil // it only would have said more
+	}
+	for _, o := range all.Items {
+		if o.Namespace != s.namespace {
+			found = append(found, o.Namespace)
+		}
+	}
+	return found
 }
 
 // nearest is the name that was most likely meant for another: few letters differ.
@@ -144,23 +161,6 @@ var known = []string{
 	course.App, course.Service, course.NodeExporter, course.Prometheus, course.KubeStateMetrics, course.Grafana,
 	course.TopicEnv, course.TopicConfigMap, course.TopicConfigMapEnv, course.TopicSecret, course.TopicStatefulSet, course.TopicVolume,
 	"default", "kubernetes", "kube-root-ca.crt",
-}
-
-// elsewhere are the other namespaces that have a workload of this name, as far as the
-// asker may look.
-func (s *seen) elsewhere(ctx context.Context, name string, list func(context.Context, metav1.ListOptions) ([]metav1.ObjectMeta, error)) func() []string {
-	return func() (found []string) {
-		all, err := list(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
-		if err != nil {
-			return nil // it only would have said more
-		}
-		for _, o := range all {
-			if o.Namespace != s.namespace {
-				found = append(found, o.Namespace)
-			}
-		}
-		return found
-	}
 }
 
 // hasLabel judges the label app of a workload's pods.
@@ -236,7 +236,9 @@ func (s *seen) podsReady(ctx context.Context, w *workload) (finding, error) {
 	switch {
 	case w.refused != "" && ready < w.wants:
 		return wrong("%[1]s: its pods are refused: %[2]s.", "%[1]s: Podの作成が拒否されています: %[2]s", w.String(), w.refused)
-	case w.behind || ready < w.wants || w.progressing:
+	case w.progressing && ready >= w.wants:
+		return starting("%[1]s: pods of an earlier version are still going.", "%[1]s: 以前の版のPodが終了中です。", w.String())
+	case w.behind || ready < w.wants:
 		return starting("%[1]s: %[2]d of %[3]d pods are ready; they are being started.", "%[1]s: Podは %[3]d 個中 %[2]d 個が準備完了で、起動中です。", w.String(), ready, w.wants)
 	}
 	return good()

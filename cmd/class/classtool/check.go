@@ -345,7 +345,7 @@ func showLesson(s *session, r *row, lang lesson.Lang) {
 	for _, a := range r.answers(lang) {
 		if a.Chapter == "" { // the cluster's, and not the student's
 			fmt.Fprintln(s.out)
-			showAnswer(s.out, a, w)
+			showAnswer(s.out, a, lang)
 			continue
 		}
 		score := r.Report.Chapter(course.Chapter(a.Chapter))
@@ -354,29 +354,32 @@ func showLesson(s *session, r *row, lang lesson.Lang) {
 			chapter = score.Chapter
 			title := fmt.Sprintf("%s  %s", chapter, chapter.Title(lang == lesson.Japanese))
 			if begun {
-				title += "  (" + w.summary(score.Points, score.Of) + ")"
+				title += "  (" + w.score(score) + ")"
 			} else {
-				title += "  " + w.states[lesson.Open]
+				title += "  " + lesson.Open.In(lang)
 			}
 			fmt.Fprintf(s.out, "\n%s\n", strings.TrimSpace(title))
 		}
 		if begun {
-			showAnswer(s.out, a, w)
+			showAnswer(s.out, a, lang)
 		}
 	}
-	total := r.Report.Total()
-	fmt.Fprintf(s.out, "\n%s\n", w.summary(total.Points, total.Of))
+	fmt.Fprintf(s.out, "\n%s\n", w.score(r.Report.Total()))
 }
 
-func showAnswer(out io.Writer, a answer, w words) {
+func showAnswer(out io.Writer, a answer, lang lesson.Lang) {
+	w := wordsIn[lang]
 	const indent = "            "
 	question := a.Question
 	if a.Detail != "" {
 		question += " (" + a.Detail + ")"
 	}
-	state := w.states[lesson.State(a.State)]
-	if a.Warning {
+	state := lesson.State(a.State).In(lang)
+	switch {
+	case a.Warning:
 		state = w.warning
+	case a.State == string(lesson.Failed):
+		state = strings.ToUpper(state)
 	}
 	fmt.Fprintf(out, "  %s  %s\n", runewidth.FillRight(state, 8), printable.Line(question, 500))
 	if a.Hint != "" && a.State != string(lesson.Later) {

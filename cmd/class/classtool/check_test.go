@@ -60,7 +60,7 @@ func TestCheckOfAKubeconfig(t *testing.T) {
 	assert.Contains(t, out, "Deployment bootcamp はまだネームスペース default にありません。")
 	t.Setenv("LC_ALL", "ja_JP.UTF-8")
 	_, out, _ = tries("check", "--kubeconfig", file)
-	assert.Contains(t, out, "未着手")
+	assert.Contains(t, out, "未完了")
 
 	code, out, _ = tries("check", "--kubeconfig", file, "--json", "--lang", "en")
 	assert.Equal(t, exitFailed, code)

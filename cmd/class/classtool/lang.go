@@ -33,28 +33,21 @@ func (t *tool) language() (lesson.Lang, error) {
 
 // words are the tool's own in a language, beside the lesson's.
 type words struct {
-	states                                map[lesson.State]string
-	points, chapter, at, done, since, red string
-	notAsked, look, student, stack, total string
-	warning, first, mended                string
-	summary                               func(points, of int) string
+	student, stack, total, points, at, since, first, red string // columns
+	done, mended, notAsked, warning, look                string
+	summary                                              string // of points, and of how many
 }
 
 var wordsIn = map[lesson.Lang]words{
 	lesson.English: {
-		states: map[lesson.State]string{
-			lesson.OK: "ok", lesson.Failed: "FAILED", lesson.Open: "open", lesson.Starting: "starting", lesson.Later: "later", lesson.Skipped: "not seen",
-		},
-		points: "POINTS", chapter: "chapter", at: "AT", done: "done", since: "FOR", red: "LAST FAILED CHECK", student: "STUDENT", stack: "STACK", total: "TOTAL",
-		notAsked: "not asked yet", look: "look: ", warning: "warning", first: "FIRST NOT OK", mended: "ok again",
-		summary: func(points, of int) string { return fmt.Sprintf("%d of %d points", points, of) },
+		student: "STUDENT", stack: "STACK", total: "TOTAL", points: "POINTS", at: "AT", since: "FOR", first: "FIRST NOT OK", red: "LAST FAILED CHECK",
+		done: "done", mended: "ok again", notAsked: "not asked yet", warning: "warning", look: "look: ", summary: "%d of %d points",
 	},
 	lesson.Japanese: {
-		states: map[lesson.State]string{
-			lesson.OK: "ok", lesson.Failed: "失敗", lesson.Open: "未着手", lesson.Starting: "起動中", lesson.Later: "後で", lesson.Skipped: "権限なし",
-		},
-		points: "点", chapter: "章", at: "現在の章", done: "完了", since: "経過", red: "失敗しているチェック", student: "受講者", stack: "スタック", total: "合計",
-		notAsked: "未確認", look: "確認: ", warning: "警告", first: "最初の未達チェック", mended: "解決済み",
-		summary: func(points, of int) string { return fmt.Sprintf("%d / %d 点", points, of) },
+		student: "受講者", stack: "スタック", total: "合計", points: "点", at: "現在の章", since: "経過", first: "最初の未達チェック", red: "失敗しているチェック",
+		done: "完了", mended: "解決済み", notAsked: "未確認", warning: "警告", look: "確認: ", summary: "%d / %d 点",
 	},
 }
+
+// score is a sum of points in words.
+func (w words) score(s lesson.Score) string { return fmt.Sprintf(w.summary, s.Points, s.Of) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -332,5 +333,7 @@ func showReset(s *session, rows []row) {
 	if left > 0 {
 		fmt.Fprintf(s.out, "\nleft, and not of the lab: %s. To remove them:\n  %s --yes\n", printable.Count(left, "object"), s.again(all))
 	}
-	fmt.Fprintf(s.out, "\nto ask the course's own questions:\n  %s\n", s.as("check"))
+	if slices.ContainsFunc(rows, func(r row) bool { return r.Outcome == ok }) {
+		fmt.Fprintf(s.out, "\nto ask the course's own questions:\n  %s\n", s.as("check"))
+	}
 }

@@ -115,7 +115,7 @@ func (p *plainWatch) show(seats []classroom.Seat, _ classroom.Round) {
 		line := s.Problem
 		if line == "" {
 			total := s.Report.Total()
-			line = fmt.Sprintf("%s, %s", position(&s.Report, w), w.summary(total.Points, total.Of))
+			line = fmt.Sprintf("%s, %s", position(&s.Report, w), w.score(total))
 			if first := total.FirstNotOK; first != nil {
 				line += fmt.Sprintf("; %s: %s %s%s", first.ID, first.Hint.In(p.lang), w.look, first.Look)
 			}
@@ -195,11 +195,11 @@ func showSeat(out io.Writer, s *classroom.Seat, lang lesson.Lang) {
 	}
 	var table [][]string
 	for _, m := range s.Marks {
-		table = append(table, []string{string(m.Chapter), m.Chapter.Title(lang == lesson.Japanese), points(m.Score), w.states[m.State], ago(m.Since)})
+		table = append(table, []string{string(m.Chapter), m.Chapter.Title(lang == lesson.Japanese), points(m.Score), m.State.In(lang), ago(m.Since)})
 	}
 	printTable(out, table)
 	if first := s.Report.Total().FirstNotOK; first != nil {
-		fmt.Fprintf(out, "\n%s  %s\n%s\n", w.states[first.State], first.Question.In(lang), first.Hint.In(lang))
+		fmt.Fprintf(out, "\n%s  %s\n%s\n", first.State.In(lang), first.Question.In(lang), first.Hint.In(lang))
 		if first.Look != "" {
 			fmt.Fprintf(out, "%s%s\n", w.look, first.Look)
 		}
