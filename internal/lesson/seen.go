@@ -35,7 +35,7 @@ type Lab struct {
 	client   kubernetes.Interface
 	metadata metadata.Interface
 	requests atomic.Int64
-	clock    clock
+	clock    kubeclient.Clock
 
 	token   string // of Prometheus's account, for an hour at most
 	tokenOf string // that account's UID
@@ -57,6 +57,7 @@ func New(kubeconfig []byte, context, namespace string) (*Lab, error) {
 	watched := rest.CopyConfig(config)
 	watched.QPS = -1 // all that there is to ask is asked at once, and then no more
 	watched.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{l, next} })
+	watched.Wrap(l.clock.Watch)
 	if l.client, err = kubernetes.NewForConfig(watched); err != nil {
 		return nil, err
 	}
@@ -64,8 +65,7 @@ func New(kubeconfig []byte, context, namespace string) (*Lab, error) {
 	return l, err
 }
 
-// counter counts requests, and reads the cluster's clock off the answers: Docker
-// Desktop's stands still while a laptop sleeps.
+// counter counts requests.
 type counter struct {
 	lab  *Lab
 	next http.RoundTripper
@@ -73,27 +73,7 @@ type counter struct {
 
 func (c counter) RoundTrip(request *http.Request) (*http.Response, error) {
 	c.lab.requests.Add(1)
-	answer, err := c.next.RoundTrip(request)
-	if err == nil {
-		c.lab.clock.read(answer)
-	}
-	return answer, err
-}
-
-type clock struct{ date atomic.Pointer[time.Time] }
-
-func (c *clock) read(answer *http.Response) {
-	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
-		c.date.Store(&date)
-	}
-}
-
-// now is when the cluster last answered, by its own clock.
-func (c *clock) now() time.Time {
-	if date := c.date.Load(); date != nil {
-		return *date
-	}
-	return time.Now()
+	return c.next.RoundTrip(request)
 }
 
 // kind is something of a cluster that a kubeconfig may or may not see.
@@ -246,7 +226,7 @@ func (l *Lab) look(ctx context.Context, o Options) (*seen, error) {
 		group.Go(ask)
 	}
 	err = group.Wait()
-	s.now = l.clock.now()
+	s.now = l.clock.Now()
 	return s, err
 }
 
@@ -305,7 +285,7 @@ func (s *seen) lookLeases(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		now := s.lab.clock.now()
+		now := s.lab.clock.Now()
 		for _, l := range found.Items {
 			rules := l.Name == "kube-scheduler" || l.Name == "kube-controller-manager"
 			if l.Spec.RenewTime == nil || namespace == metav1.NamespaceSystem && !rules {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -152,7 +151,7 @@ func (c *Client) vacate(ctx context.Context, namespace string, uid types.UID) er
 func (c *Client) nudge(ctx context.Context, namespace string, uid types.UID) error {
 	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{"bootcamp/left":%q}}}`, uid, time.Now().UTC().Format(time.RFC3339Nano))
 	_, err := c.typed.CoreV1().Namespaces().Patch(ctx, namespace, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	return ignoreGone(err)
+	return kubeclient.IgnoreGone(err)
 }
 
 // until returns once the object of this UID is there no more. Meanwhile it works at
@@ -249,7 +248,7 @@ func (c *Client) release(ctx context.Context, of schema.GroupVersionResource, o 
 			grace = 0
 		}
 		err := access.Delete(ctx, o.Name, metav1.DeleteOptions{GracePeriodSeconds: &grace, Preconditions: &same})
-		return "its containers are being stopped", ignoreGone(err)
+		return "its containers are being stopped", kubeclient.IgnoreGone(err)
 	}
 	if len(o.Finalizers) == 0 {
 		return "it is being deleted", nil
@@ -259,7 +258,7 @@ func (c *Client) release(ctx context.Context, of schema.GroupVersionResource, o 
 	if theirs && of.Resource == "services" {
 		theirs, err = c.withoutBalancer(ctx, o)
 		if err != nil {
-			return "", ignoreGone(err)
+			return "", kubeclient.IgnoreGone(err)
 		}
 	}
 	if !theirs {
@@ -271,24 +270,13 @@ func (c *Client) release(ctx context.Context, of schema.GroupVersionResource, o 
 	fmt.Fprintf(c.log, "taking %s off %s %s\n", why, of.Resource, o.Name)
 	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"finalizers":null}}`, o.UID)
 	_, err = access.Patch(ctx, o.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	return why, ignoreGone(err)
+	return why, kubeclient.IgnoreGone(err)
 }
 
-// withoutBalancer tells whether a Service has no load balancer, which a cloud would
-// go on to charge for: only its controller knows when that is gone.
+// withoutBalancer tells whether a Service has no load balancer.
 func (c *Client) withoutBalancer(ctx context.Context, o *metav1.PartialObjectMetadata) (bool, error) {
-	s, err := c.typed.CoreV1().Services(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
-	if err != nil {
-		return false, err
-	}
-	return s.Spec.Type != corev1.ServiceTypeLoadBalancer && len(s.Status.LoadBalancer.Ingress) == 0, nil
-}
-
-func ignoreGone(err error) error {
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return kubeclient.Explain(err)
+	s, err := c.dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "services"}).Namespace(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
+	return err == nil && !kubeclient.HasBalancer(s), err
 }
 
 // PortTakenError is a port of the nodes that another's pod has.

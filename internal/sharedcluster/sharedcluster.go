@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"k8sbootcamp/internal/kubeclient"
+	"k8sbootcamp/internal/takeover"
 )
 
 // Tool is the name of the tool (`go tool sharedcluster`) that Pulumi's commands
@@ -89,16 +90,9 @@ func (c Claim) On(id string) error {
 	return nil
 }
 
-// Object is the plural resource and the name of an object that lies outside of the
-// stack's namespace, and the namespace of one that lies in another's.
-type Object struct{ Resource, Namespace, Name string }
-
-func (o Object) String() string {
-	if o.Namespace != "" {
-		return o.Resource + "/" + o.Namespace + "/" + o.Name
-	}
-	return o.Resource + "/" + o.Name
-}
+// Object is one that lies outside of the stack's namespace: it has a namespace only where
+// that is another's.
+type Object = takeover.Object
 
 const serviceAccounts = "serviceaccounts" // the one resource that has a namespace
 

@@ -14,11 +14,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -226,7 +224,7 @@ func (t *Taker) take(ctx context.Context, o Object) (said string, err error) {
 			err = objects.Delete(ctx, o.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &background})
 		} else if finalizers := live.GetFinalizers(); len(finalizers) > 0 {
 			keeps = "finalizer " + strings.Join(finalizers, ", ")
-			if balanced(live) {
+			if kubeclient.HasBalancer(live) {
 				keeps += ", which is the cluster's own to take off: its load balancer has to go first"
 			} else if time.Since(since) >= t.patience {
 				err = t.free(ctx, objects, o.Name, uid)
@@ -234,8 +232,8 @@ func (t *Taker) take(ctx context.Context, o Object) (said string, err error) {
 		} else {
 			keeps = "it is being deleted"
 		}
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // those are another's doing: look again
-			return false, fmt.Errorf("deleting %s, which was made by hand: %w", o, kubeclient.Explain(err))
+		if err := kubeclient.IgnoreGone(err); err != nil { // what is gone, or another, is looked at again
+			return false, fmt.Errorf("deleting %s, which was made by hand: %w", o, err)
 		}
 		return false, nil
 	})
@@ -256,14 +254,4 @@ func (t *Taker) free(ctx context.Context, objects dynamic.ResourceInterface, nam
 	}
 	_, err = objects.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 	return err
-}
-
-// balanced tells whether an object is a Service that may have a load balancer, which a
-// cloud would go on to charge for: only its controller knows when that is gone.
-func balanced(o *unstructured.Unstructured) bool {
-	var s corev1.Service
-	if o.GetKind() != "Service" || runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &s) != nil {
-		return false
-	}
-	return s.Spec.Type == corev1.ServiceTypeLoadBalancer || len(s.Status.LoadBalancer.Ingress) > 0
 }

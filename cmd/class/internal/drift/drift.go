@@ -124,16 +124,31 @@ func Connect(config *rest.Config) (*Cluster, error) {
 	return c, nil
 }
 
-// at is where objects of a kind are.
-func (c *Cluster) at(kind schema.GroupVersionKind, namespace string) (dynamic.ResourceInterface, error) {
+// resource is that of a kind, and whether its objects are in namespaces.
+func (c *Cluster) resource(kind schema.GroupVersionKind) (of schema.GroupVersionResource, namespaced bool, err error) {
 	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
-		return nil, err
+		return of, false, err
 	}
-	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		return c.dynamic.Resource(mapping.Resource).Namespace(namespace), nil
+	return mapping.Resource, mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+}
+
+// at is where objects of a kind are.
+func (c *Cluster) at(kind schema.GroupVersionKind, namespace string) (dynamic.ResourceInterface, error) {
+	of, namespaced, err := c.resource(kind)
+	if namespaced {
+		return c.dynamic.Resource(of).Namespace(namespace), err
 	}
-	return c.dynamic.Resource(mapping.Resource), nil
+	return c.dynamic.Resource(of), err
+}
+
+// metadataAt is where their metadata is, which is enough to remove them.
+func (c *Cluster) metadataAt(kind schema.GroupVersionKind, namespace string) (metadata.ResourceInterface, error) {
+	of, namespaced, err := c.resource(kind)
+	if namespaced {
+		return c.metadata.Resource(of).Namespace(namespace), err
+	}
+	return c.metadata.Resource(of), err
 }
 
 // each does something for each of a number of things, some at a time. One that fails is
@@ -176,47 +191,10 @@ func tried(ctx context.Context, request func(ctx context.Context) error) error {
 	return err
 }
 
-// remover deletes objects of one kind.
-type remover interface {
-	Get(ctx context.Context, name string) (metav1.Object, error)
-	Delete(ctx context.Context, name string, options metav1.DeleteOptions) error
-	Patch(ctx context.Context, name string, patch []byte) error
-}
-
-type ofDynamic struct{ dynamic.ResourceInterface }
-
-func (r ofDynamic) Get(ctx context.Context, name string) (metav1.Object, error) {
-	return r.ResourceInterface.Get(ctx, name, metav1.GetOptions{})
-}
-
-func (r ofDynamic) Delete(ctx context.Context, name string, options metav1.DeleteOptions) error {
-	return r.ResourceInterface.Delete(ctx, name, options)
-}
-
-func (r ofDynamic) Patch(ctx context.Context, name string, patch []byte) error {
-	_, err := r.ResourceInterface.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
-	return err
-}
-
-type ofMetadata struct{ metadata.ResourceInterface }
-
-func (r ofMetadata) Get(ctx context.Context, name string) (metav1.Object, error) {
-	return r.ResourceInterface.Get(ctx, name, metav1.GetOptions{})
-}
-
-func (r ofMetadata) Delete(ctx context.Context, name string, options metav1.DeleteOptions) error {
-	return r.ResourceInterface.Delete(ctx, name, options)
-}
-
-func (r ofMetadata) Patch(ctx context.Context, name string, patch []byte) error {
-	_, err := r.ResourceInterface.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
-	return err
-}
-
 // remove deletes the object of a UID and returns once it is gone. Finalizers but those
 // that it is to keep are taken off: nobody serves what a student wrote there. Meanwhile,
 // where it is not nil, it works at what keeps the object.
-func remove(ctx context.Context, of remover, what, name string, uid types.UID, keep func(finalizer string) bool, meanwhile func(ctx context.Context) error) error {
+func remove(ctx context.Context, of metadata.ResourceInterface, what, name string, uid types.UID, keep func(finalizer string) bool, meanwhile func(ctx context.Context) error) error {
 	background := metav1.DeletePropagationBackground
 	options := metav1.DeleteOptions{PropagationPolicy: &background, Preconditions: &metav1.Preconditions{UID: &uid}}
 	gone := func(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsConflict(err) } // or another one of its name
@@ -231,15 +209,15 @@ func remove(ctx context.Context, of remover, what, name string, uid types.UID, k
 	}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, tick, goneTime, true, func(ctx context.Context) (bool, error) {
-		var live metav1.Object
-		if live, last = of.Get(ctx, name); apierrors.IsNotFound(last) || last == nil && live.GetUID() != uid {
+		var live *metav1.PartialObjectMetadata
+		if live, last = of.Get(ctx, name, metav1.GetOptions{}); apierrors.IsNotFound(last) || last == nil && live.GetUID() != uid {
 			return true, nil
 		}
 		if last != nil {
 			return false, nil
 		}
 		if kept := slices.DeleteFunc(slices.Clone(live.GetFinalizers()), func(f string) bool { return !keep(f) }); len(kept) < len(live.GetFinalizers()) {
-			last = of.Patch(ctx, name, finalizers(uid, kept))
+			last = setFinalizers(ctx, of, name, uid, kept)
 		}
 		if meanwhile != nil && last == nil {
 			last = meanwhile(ctx)
@@ -253,6 +231,12 @@ func remove(ctx context.Context, of remover, what, name string, uid types.UID, k
 		return fmt.Errorf("%s was deleted, and is still there: %w", what, kubeclient.Explain(last))
 	}
 	return fmt.Errorf("%s is still there %s after its deletion", what, goneTime)
+}
+
+// setFinalizers leaves an object these alone.
+func setFinalizers(ctx context.Context, of metadata.ResourceInterface, name string, uid types.UID, kept []string) error {
+	_, err := of.Patch(ctx, name, types.MergePatchType, finalizers(uid, kept), metav1.PatchOptions{FieldManager: manager})
+	return err
 }
 
 // finalizers is a patch that leaves an object these alone.
@@ -280,21 +264,6 @@ func keeps(kind string, balancer bool) func(finalizer string) bool {
 	return func(finalizer string) bool {
 		return slices.Contains(ownFinalizers[kind], finalizer) || slices.Contains(ownFinalizers[""], finalizer) || kind == "Ingress" || balancer
 	}
-}
-
-// balancer tells whether an object is a Service that has, or is to have, a load balancer.
-func balancer(o *unstructured.Unstructured) bool {
-	kind, _, _ := unstructured.NestedString(o.Object, "spec", "type")
-	has, _, _ := unstructured.NestedSlice(o.Object, "status", "loadBalancer", "ingress")
-	return o.GetKind() == "Service" && (kind == "LoadBalancer" || len(has) > 0)
-}
-
-// ignoreGone: an object that has gone meanwhile, or is another now, is nobody's trouble.
-func ignoreGone(err error) error {
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return kubeclient.Explain(err)
 }
 
 // Always are the objects that every cluster makes for a namespace, as it makes them.

@@ -157,7 +157,7 @@ func (o Object) over(live *unstructured.Unstructured) *unstructured.Unstructured
 	}
 	var kept []string
 	for _, f := range live.GetFinalizers() {
-		if keeps(o.Kind, balancer(live))(f) && !slices.Contains(wanted.GetFinalizers(), f) {
+		if keeps(o.Kind, kubeclient.HasBalancer(live))(f) && !slices.Contains(wanted.GetFinalizers(), f) {
 			kept = append(kept, f)
 		}
 	}
@@ -216,16 +216,20 @@ func carry(wanted *unstructured.Unstructured, value any, path ...string) {
 func (c *Cluster) PutRight(ctx context.Context, edits []Edit) (gone []Object, err error) {
 	went := make([]bool, len(edits))
 	err = each(ctx, edits, func(ctx context.Context, i int, e Edit) error {
-		at, err := c.at(e.gvk(), e.Namespace)
-		if err != nil {
-			return err
-		}
 		switch e.Way {
 		case Replace:
+			at, err := c.at(e.gvk(), e.Namespace)
+			if err != nil {
+				return err
+			}
 			return c.replace(ctx, at, e.Object)
 		case Remake, Held:
 			went[i] = true
-			return remove(ctx, ofDynamic{at}, e.String(), e.Name, e.uid, keeps(e.Kind, balancer(e.live)), nil)
+			of, err := c.metadataAt(e.gvk(), e.Namespace)
+			if err != nil {
+				return err
+			}
+			return remove(ctx, of, e.String(), e.Name, e.uid, keeps(e.Kind, kubeclient.HasBalancer(e.live)), nil)
 		}
 		return nil
 	})

@@ -156,9 +156,9 @@ func (c *Cluster) Foreign(ctx context.Context, scope Scope, objects []Object) ([
 
 // skew is by how much the cluster's clock is ahead of this machine's.
 func (c *Cluster) skew(ctx context.Context) (time.Duration, error) {
-	var date time.Time
+	var clock kubeclient.Clock
 	config := rest.CopyConfig(c.config)
-	config.Wrap(dateReader(&date))
+	config.Wrap(clock.Watch)
 	finder, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return 0, err
@@ -167,8 +167,8 @@ func (c *Cluster) skew(ctx context.Context) (time.Duration, error) {
 		return 0, kubeclient.Explain(err)
 	}
 	const counts = 3 * time.Second // less is the way of the answer, and a date has whole seconds
-	if skew := time.Until(date); !date.IsZero() && skew.Abs() > counts {
-		return skew, nil
+	if date, known := clock.Last(); known && time.Until(date).Abs() > counts {
+		return time.Until(date), nil
 	}
 	return 0, nil
 }
@@ -435,15 +435,15 @@ func (c *Cluster) remove(ctx context.Context, f Foreign) error {
 	if f.Kind == "Service" {
 		if at, err := c.at(f.resource.GroupVersion().WithKind(f.Kind), f.Namespace); err == nil {
 			live, err := at.Get(ctx, f.Name, metav1.GetOptions{})
-			isBalancer = err == nil && balancer(live)
+			isBalancer = err == nil && kubeclient.HasBalancer(live)
 		}
 	}
-	if err := remove(ctx, ofMetadata{of}, f.String(), f.Name, f.UID, keeps(f.Kind, isBalancer), meanwhile); err != nil {
+	if err := remove(ctx, of, f.String(), f.Name, f.UID, keeps(f.Kind, isBalancer), meanwhile); err != nil {
 		return err
 	}
 	for _, p := range f.pods { // they go by themselves; so their ports and memory are free soon
 		if err := shorten(ctx, c.metadata.Resource(p.gvr).Namespace(p.Namespace), p.Name, p.UID); err != nil {
-			return fmt.Errorf("pod %s: %w", p.Name, kubeclient.Explain(err))
+			return fmt.Errorf("pod %s: %w", p.Name, err)
 		}
 	}
 	return nil
@@ -453,17 +453,13 @@ func (c *Cluster) remove(ctx context.Context, f Foreign) error {
 func (c *Cluster) removePod(ctx context.Context, f Foreign) error {
 	of := c.metadata.Resource(f.resource).Namespace(f.Namespace)
 	meanwhile := func(ctx context.Context) error { return shorten(ctx, of, f.Name, f.UID) }
-	return remove(ctx, ofMetadata{of}, f.String(), f.Name, f.UID, keeps("Pod", false), meanwhile)
+	return remove(ctx, of, f.String(), f.Name, f.UID, keeps("Pod", false), meanwhile)
 }
 
 // shorten cuts the grace of a pod that is being deleted.
 func shorten(ctx context.Context, of metadata.ResourceInterface, name string, uid types.UID) error {
 	grace := int64(1)
-	err := of.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &grace, Preconditions: &metav1.Preconditions{UID: &uid}})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return err
+	return kubeclient.IgnoreGone(of.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &grace, Preconditions: &metav1.Preconditions{UID: &uid}}))
 }
 
 // empty takes from a namespace that is being deleted what keeps it: graces and
@@ -517,9 +513,5 @@ func free(ctx context.Context, of metadata.ResourceInterface, l listed) error {
 	if len(kept) == len(l.Finalizers) {
 		return nil
 	}
-	err := ofMetadata{of}.Patch(ctx, l.Name, finalizers(l.UID, kept))
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return err
+	return kubeclient.IgnoreGone(setFinalizers(ctx, of, l.Name, l.UID, kept))
 }

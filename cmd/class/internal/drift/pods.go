@@ -142,7 +142,7 @@ func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t templat
 			return "", nil
 		}
 		_, err := at.Patch(ctx, p.Name, types.MergePatchType, finalizers(p.UID, kept), metav1.PatchOptions{FieldManager: manager})
-		return "pod " + p.Name + " can go: a finalizer held it", ignoreGone(err)
+		return "pod " + p.Name + " can go: a finalizer held it", kubeclient.IgnoreGone(err)
 	}
 	why := sick(p)
 	for _, o := range changed {
@@ -161,7 +161,7 @@ func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t templat
 		if grace := int64(podGrace); !t.keep && (p.Spec.TerminationGracePeriodSeconds == nil || *p.Spec.TerminationGracePeriodSeconds > grace) {
 			options.GracePeriodSeconds = &grace
 		}
-		return "pod " + p.Name + " is another now: " + why, ignoreGone(at.Delete(ctx, p.Name, options))
+		return "pod " + p.Name + " is another now: " + why, kubeclient.IgnoreGone(at.Delete(ctx, p.Name, options))
 	}
 	extra := map[string]any{}
 	for key := range p.Labels {
@@ -185,7 +185,7 @@ func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t templat
 		return "", err
 	}
 	_, err = at.Patch(ctx, p.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
-	return "pod " + p.Name + " has its labels again", ignoreGone(err)
+	return "pod " + p.Name + " has its labels again", kubeclient.IgnoreGone(err)
 }
 
 // controllersLabels are what controllers add to a template's.
@@ -298,7 +298,7 @@ func (c *Cluster) Nudge(ctx context.Context, objects []Object) error {
 		}
 		live, err := at.Get(ctx, o.Name, metav1.GetOptions{})
 		if err != nil {
-			return ignoreGone(err)
+			return kubeclient.IgnoreGone(err)
 		}
 		want, have := "replicas", "replicas"
 		if o.Kind == "DaemonSet" {
@@ -346,7 +346,7 @@ func nudge(ctx context.Context, at dynamic.ResourceInterface, name string) error
 	for _, value := range []string{fmt.Sprintf("%q", time.Now().UTC().Format(time.RFC3339Nano)), "null"} {
 		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"bootcamp/reset":%s}}}`, value)
 		if _, err := at.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager}); err != nil {
-			return ignoreGone(err)
+			return kubeclient.IgnoreGone(err)
 		}
 	}
 	return nil
