@@ -269,6 +269,13 @@ func TestHints(t *testing.T) {
 			s.Delete("/api/v1/namespaces/default/pods/bootcamp-2")
 			s.Put(t, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"namespace":"default","name":"bootcamp"},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"bootcamp"}},"template":{"metadata":{"labels":{"app":"bootcamp"}},"spec":{"containers":[{"name":"a","ports":[{"containerPort":8080}]}]}}},"status":{"conditions":[{"type":"ReplicaFailure","status":"True","message":"exceeded quota"}]}}`)
 		}, "3-2/pods failed", []string{"exceeded quota"}},
+		"in another namespace": {nil, func(t *testing.T, s *fake.APIServer) {
+			s.Delete("/apis/apps/v1/namespaces/default/deployments/bootcamp")
+			s.Put(t, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"namespace":"kube-public","name":"bootcamp"}}`)
+		}, "3-2/deployment failed", []string{"Deployment bootcamp", "kube-public", "metadata.namespace"}},
+		"an earlier version's pods": {nil, func(t *testing.T, s *fake.APIServer) {
+			s.Put(t, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"namespace":"default","name":"bootcamp"},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"bootcamp"}},"template":{"metadata":{"labels":{"app":"bootcamp"}},"spec":{"containers":[{"name":"a","ports":[{"containerPort":8080}]}]}}},"status":{"replicas":3,"updatedReplicas":2}}`)
+		}, "3-2/pods starting", []string{"earlier version"}},
 		"no replicas":            {map[string]string{"replicas: 2": "replicas: 0"}, nil, "3-2/replicas failed", []string{"spec.replicas"}},
 		"another container port": {map[string]string{"containerPort: 8080": "containerPort: 8008"}, nil, "3-2/port failed", []string{"containerPort", "8008"}},
 		"a misspelt label": {map[string]string{"      labels:\n        app: bootcamp\n": "      labels:\n        app: bootcmp\n"}, nil,
@@ -346,13 +353,29 @@ func TestHints(t *testing.T) {
 			hint := r.Find(id).Hint
 			for _, name := range c.names {
 				assert.Contains(t, hint.In(English), name)
-				if !regexp.MustCompile(`exit code|command`).MatchString(name) {
+				if !regexp.MustCompile(`exit code|command|earlier version`).MatchString(name) {
 					assert.Contains(t, hint.In(Japanese), name)
 				}
 			}
 			assert.LessOrEqual(t, len([]rune(hint.In(English))), longest)
 		})
 	}
+}
+
+// TestSilenceByTheClustersClock: a node's silence is told by the cluster's clock, not by
+// this machine's.
+func TestSilenceByTheClustersClock(t *testing.T) {
+	s := byHand(t, nil)
+	later := time.Now().Add(time.Hour)
+	s.Answer("GET /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", later.UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"apiVersion":"coordination.k8s.io/v1","kind":"LeaseList","items":[` + lease_("kube-node-lease", "control-plane", -time.Hour) + `,` + lease_("kube-node-lease", "worker", 3*time.Minute-time.Hour) + `]}`))
+	})
+	r := ask(t, s, Options{Chapter: course.Chapter03})
+	require.Equal(t, []string{"0-3/nodes failed"}, notOK(r))
+	assert.Contains(t, r.Find("0-3/nodes").Hint.EN, "worker (")
+	assert.NotContains(t, r.Find("0-3/nodes").Hint.EN, "control-plane (")
 }
 
 // TestTaintOfTheTextsKubernetes: a node that Kubernetes 1.24 taints twice is no mistake

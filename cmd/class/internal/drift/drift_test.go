@@ -352,6 +352,30 @@ func TestForeign(t *testing.T) {
 }
 
 // On a shared cluster only what the student may make can be the student's.
+// A cluster's clock may be another than this machine's, by which the state has its times.
+func TestForeignByTheClustersClock(t *testing.T) {
+	const ahead = time.Hour
+	for name, c := range map[string]struct {
+		minutes int // after the cluster was made, by this machine
+		foreign bool
+	}{"before": {-1, false}, "after": {1, true}} {
+		created := made.Add(ahead + time.Duration(c.minutes)*time.Minute)
+		api := fake.NewAPIServer(t, `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"r","creationTimestamp":"`+created.UTC().Format(time.RFC3339)+`"}}`)
+		api.Answer("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+			_, _ = w.Write([]byte(`{"major":"1","minor":"34"}`))
+		})
+		found, err := connected(t, api).Foreign(context.Background(), Scope{Namespace: "default", Own: true, Since: made}, nil)
+		require.NoError(t, err)
+		if !c.foreign {
+			assert.Empty(t, found, name)
+			continue
+		}
+		require.Len(t, found, 1, name)
+		assert.WithinDuration(t, made.Add(time.Minute), found[0].Created, 5*time.Second, "its age is told by this machine's clock")
+	}
+}
+
 func TestForeignOnASharedCluster(t *testing.T) {
 	role := `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"student","namespace":"n"},"rules":[
 		{"apiGroups":["apps"],"resources":["deployments"],"verbs":["create","get"]},{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]},
