@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -42,6 +43,8 @@ type APIServer struct {
 	// Created sees each object that a client makes, and may add what a cluster would,
 	// such as a pod's status; nil does nothing.
 	Created func(o *unstructured.Unstructured)
+	// Ahead is by how much its clock is before this machine's.
+	Ahead time.Duration
 	// Refuses tells with which status code the replacement of an object is refused, 0 for
 	// none; nil refuses none.
 	Refuses func(was, now *unstructured.Unstructured) int
@@ -183,6 +186,7 @@ func (s *APIServer) Config() *rest.Config {
 }
 
 func (s *APIServer) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Date", time.Now().Add(s.Ahead).UTC().Format(http.TimeFormat))
 	s.mu.Lock()
 	answer := s.answers[strings.TrimSuffix(r.Method+" "+r.URL.Path, "/")]
 	s.mu.Unlock()

@@ -296,6 +296,13 @@ func TestHints(t *testing.T) {
 		"a role without a verb":     {map[string]string{"- nodes/metrics\n  verbs: [\"get\", \"list\", \"watch\"]": "- nodes/metrics\n  verbs: [\"get\", \"list\"]"}, nil, "4-2/rules failed", []string{"rules[].verbs", "watch"}},
 		"a role without a resource": {map[string]string{"  - pods\n": ""}, nil, "4-2/rules failed", []string{"rules[].resources", "pods"}},
 		"a role for other groups":   {map[string]string{"- apiGroups: [\"\"]": "- apiGroups: [\"apps\"]"}, nil, "4-2/rules failed", []string{"apiGroups"}},
+		"a binding for another namespace": {map[string]string{"- kind: ServiceAccount\n  name: prometheus\n  namespace: default": "- kind: ServiceAccount\n  name: prometheus\n  namespace: other"}, nil,
+			"4-2/binding failed", []string{"ClusterRoleBinding prometheus", "subjects", "other/prometheus"}},
+		"a binding of another role": {map[string]string{"  kind: ClusterRole\n  name: prometheus\nsubjects": "  kind: ClusterRole\n  name: view\nsubjects"}, nil,
+			"4-2/binding failed", []string{"roleRef", "view"}},
+		"a Service that is being deleted": {nil, func(t *testing.T, s *fake.APIServer) {
+			s.Put(t, `{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"default","name":"bootcamp-svc","deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["example.com/held"]},"spec":{"ports":[{"port":80,"protocol":"TCP","targetPort":8080}],"selector":{"app":"bootcamp"}}}`)
+		}, "3-3/service open", []string{"bootcamp-svc"}},
 		"the account is gone": {nil, func(_ *testing.T, s *fake.APIServer) {
 			s.Delete("/api/v1/namespaces/default/serviceaccounts/prometheus")
 		}, "4-2/account open", []string{"ServiceAccount prometheus"}},
@@ -366,12 +373,8 @@ func TestHints(t *testing.T) {
 // this machine's.
 func TestSilenceByTheClustersClock(t *testing.T) {
 	s := byHand(t, nil)
-	later := time.Now().Add(time.Hour)
-	s.Answer("GET /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Date", later.UTC().Format(http.TimeFormat))
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"apiVersion":"coordination.k8s.io/v1","kind":"LeaseList","items":[` + lease_("kube-node-lease", "control-plane", -time.Hour) + `,` + lease_("kube-node-lease", "worker", 3*time.Minute-time.Hour) + `]}`))
-	})
+	s.Ahead = time.Hour
+	s.Put(t, lease_("kube-node-lease", "control-plane", -s.Ahead), lease_("kube-node-lease", "worker", 3*time.Minute-s.Ahead))
 	r := ask(t, s, Options{Chapter: course.Chapter03})
 	require.Equal(t, []string{"0-3/nodes failed"}, notOK(r))
 	assert.Contains(t, r.Find("0-3/nodes").Hint.EN, "worker (")
@@ -388,6 +391,30 @@ func TestTaintOfTheTextsKubernetes(t *testing.T) {
 	assert.Empty(t, notOK(r))
 	assert.Contains(t, r.Find("4-1/toleration").Note.EN, "master")
 	assert.Contains(t, r.Find("4-4/node-exporter").Note.EN, "1 up")
+}
+
+// TestTokenOfTheAccount: a token is used for many rounds, but not for an account that was
+// made anew since.
+func TestTokenOfTheAccount(t *testing.T) {
+	const account = "/api/v1/namespaces/default/serviceaccounts/prometheus"
+	s, tokens := byHand(t, nil), 0
+	s.Answer("POST "+account+"/token", func(w http.ResponseWriter, _ *http.Request) {
+		tokens++
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","status":{"token":%q}}`, fake.Token("default", "prometheus"))
+	})
+	l, err := New(s.Kubeconfig("x"), "", "")
+	require.NoError(t, err)
+	for _, want := range []int{1, 1, 2} {
+		if want == 2 {
+			s.Put(t, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"namespace":"default","name":"prometheus","uid":"another"}}`)
+		}
+		r, err := l.Ask(t.Context(), Options{})
+		require.NoError(t, err)
+		assert.Equal(t, OK, r.Find("4-2/may").State)
+		assert.Equal(t, want, tokens)
+	}
 }
 
 // TestSkipped: what may not be seen is not asked, and in nobody's way.

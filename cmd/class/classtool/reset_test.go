@@ -263,4 +263,7 @@ to try again what is missing:
 	out, err = end(t, context.Background(), "reset", 1, showReset, row{Stack: "dev", Outcome: ok, Reset: &wasReset{}})
 	require.NoError(t, err)
 	assert.NotContains(t, out, "To remove them")
+	assert.Contains(t, out, "to ask the course's own questions")
+	out, _ = end(t, context.Background(), "reset", 1, showReset, row{Stack: "dev", Outcome: failed, Cause: "it is not up"})
+	assert.NotContains(t, out, "to ask the course's own questions", "there is nothing to ask")
 }

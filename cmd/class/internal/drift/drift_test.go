@@ -20,6 +20,7 @@ const (
 	configMap  = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"default","labels":{"app":"a"}},"data":{"k":"v"}}`
 	deployment = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","namespace":"default","uid":"d"},"spec":{"replicas":2,
 		"selector":{"matchLabels":{"app":"a"}},"template":{"metadata":{"labels":{"app":"a"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}}}`
+	balanced = `{"apiVersion":"v1","kind":"Service","metadata":{"name":"b","namespace":"default"},"spec":{"type":"LoadBalancer"}}`
 	claimSet = `{"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"s","namespace":"default"},"spec":{"volumeClaimTemplates":[{"metadata":{"name":"data"}}]}}`
 )
 
@@ -76,6 +77,7 @@ func TestCompare(t *testing.T) {
 		"a finalizer of Kubernetes":       {configMap, "metadata|finalizers", `["foregroundDeletion"]`, ""},
 		"an owner":                        {configMap, "metadata|ownerReferences", `[{"uid":"x"}]`, "metadata.ownerReferences"},
 		"kubectl's annotation":            {configMap, "metadata|annotations|kubectl.kubernetes.io/last-applied-configuration", `"{}"`, "metadata.annotations"},
+		"a finalizer of a load balancer":  {balanced, "metadata|finalizers", `["service.kubernetes.io/load-balancer-cleanup"]`, ""},
 		"replicas":                        {deployment, "spec|replicas", `0`, "spec.replicas"},
 		"an image":                        {deployment, "spec|template|spec|containers", `[{"name":"c","image":"i:2"}]`, "spec.template.spec.containers[c].image"},
 		"a container":                     {deployment, "spec|template|spec|containers", `[{"name":"c","image":"i:1"},{"name":"e"}]`, "spec.template.spec.containers[e]"},
@@ -361,10 +363,7 @@ func TestForeignByTheClustersClock(t *testing.T) {
 	}{"before": {-1, false}, "after": {1, true}} {
 		created := made.Add(ahead + time.Duration(c.minutes)*time.Minute)
 		api := fake.NewAPIServer(t, `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"r","creationTimestamp":"`+created.UTC().Format(time.RFC3339)+`"}}`)
-		api.Answer("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
-			_, _ = w.Write([]byte(`{"major":"1","minor":"34"}`))
-		})
+		api.Ahead = ahead
 		found, err := connected(t, api).Foreign(context.Background(), Scope{Namespace: "default", Own: true, Since: made}, nil)
 		require.NoError(t, err)
 		if !c.foreign {
