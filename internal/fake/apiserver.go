@@ -290,6 +290,9 @@ func (s *APIServer) patch(w http.ResponseWriter, r *http.Request) {
 	}
 	if o == nil {
 		o = &unstructured.Unstructured{Object: patch}
+		if s.Created != nil {
+			s.Created(o)
+		}
 		s.add(o)
 		write(w, http.StatusCreated, o)
 		return

@@ -37,6 +37,9 @@ const (
 	reviveTimeout = 5 * time.Minute
 	// probeTimeout is how long a pod of theirs may take to answer.
 	probeTimeout = 3 * time.Minute
+	// probePatience is how long it is waited for before another one is tried, twice as
+	// long each time.
+	probePatience = 6 * time.Second
 )
 
 // Tool is the name of the tool (`go tool kindcluster`) that Pulumi's commands run,

@@ -92,7 +92,7 @@ func TestProbeOf(t *testing.T) {
 	t.Parallel()
 	made, err := probeOf([]byte(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"coredns","namespace":"kube-system","uid":"1"},
 		"spec":{"replicas":2,"selector":{"matchLabels":{"k8s-app":"kube-dns"}},"template":{"metadata":{"labels":{"k8s-app":"kube-dns"}},
-		"spec":{"containers":[{"name":"coredns","image":"dns:1"}],"tolerations":[{"key":"a"}],"affinity":{"podAntiAffinity":{}}}}}}`))
+		"spec":{"containers":[{"name":"coredns","image":"dns:1","readinessProbe":{"httpGet":{"path":"/ready"},"periodSeconds":10}},{"name":"other"}],"tolerations":[{"key":"a"}],"affinity":{"podAntiAffinity":{}}}}}}`))
 	require.NoError(t, err)
 	var p probe
 	require.NoError(t, json.Unmarshal(made, &p))
@@ -101,7 +101,7 @@ func TestProbeOf(t *testing.T) {
 	assert.Equal(t, "kube-system", p.Metadata.Namespace)
 	assert.Equal(t, p.Spec.Selector.MatchLabels, p.Spec.Template.Metadata.Labels)
 	assert.JSONEq(t, `[{"operator":"Exists"}]`, string(p.Spec.Template.Spec["tolerations"]), "on every node, whatever its taints")
-	assert.JSONEq(t, `[{"name":"coredns","image":"dns:1"}]`, string(p.Spec.Template.Spec["containers"]))
+	assert.JSONEq(t, `[{"name":"coredns","image":"dns:1","readinessProbe":{"httpGet":{"path":"/ready"},"periodSeconds":1}},{"name":"other"}]`, string(p.Spec.Template.Spec["containers"]))
 	assert.NotContains(t, string(made), "kube-dns", "a Service would send it questions")
 	assert.NotContains(t, string(made), "uid")
 	assert.NotContains(t, string(made), "replicas")

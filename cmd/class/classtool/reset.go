@@ -130,12 +130,12 @@ func reset(ctx context.Context, st *stack.Stack, agreed *consent, line *progress
 	if err := st.SameCluster(w.State); err != nil {
 		return err
 	}
-	repaired, err := st.Repair(ctx, w.Cluster, line)
+	repair, err := st.Repair(ctx, w.Cluster, line)
 	if err != nil {
 		return err
 	}
-	err = restore(ctx, st, w, agreed, did, line, r)
-	was, failed := repaired()
+	err = restore(ctx, st, w, repair.Stopped, agreed, did, line, r)
+	was, failed := repair.Wait()
 	if was && failed == nil {
 		did("the cluster's nodes are at work again")
 	}
@@ -145,9 +145,9 @@ func reset(ctx context.Context, st *stack.Stack, agreed *consent, line *progress
 	return awaitObjects(ctx, st, w.Outputs, w.State.Objects, line) // the way to the cluster is as it was
 }
 
-// restore puts right what is in the cluster. What can refuse or spoil the rest of the work
-// goes first.
-func restore(ctx context.Context, st *stack.Stack, w *stack.Wanted, agreed *consent, did func(...string), line *progress.Line, r *row) error {
+// restore puts right what is in the cluster, of which some nodes may be stopped. What can
+// refuse or spoil the rest of the work goes first.
+func restore(ctx context.Context, st *stack.Stack, w *stack.Wanted, stopped []string, agreed *consent, did func(...string), line *progress.Line, r *row) error {
 	if w.Pending > 0 {
 		if _, err := settle(ctx, st, w.State); err != nil {
 			return err
@@ -167,6 +167,11 @@ func restore(ctx context.Context, st *stack.Stack, w *stack.Wanted, agreed *cons
 	if st.OnKind() {
 		opened, err := cluster.Nodes(ctx)
 		did(opened...)
+		if err != nil {
+			return err
+		}
+		moved, err := cluster.Evacuate(ctx, stopped, w.Manifests)
+		did(moved...)
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,8 @@ const (
 // should be there.
 type resetWorld struct {
 	*world
-	api *fake.APIServer
+	api     *fake.APIServer
+	workers int // that the cluster was made with
 }
 
 func newResetWorld(t *testing.T, manifests []string, flags ...string) *resetWorld {
@@ -43,7 +44,7 @@ func newResetWorld(t *testing.T, manifests []string, flags ...string) *resetWorl
 	if len(flags) == 0 {
 		flags = []string{"workers=0"}
 	}
-	w := &resetWorld{newWorld(t, flags...), fake.NewAPIServer(t)}
+	w := &resetWorld{world: newWorld(t, flags...), api: fake.NewAPIServer(t)}
 	w.node(claim)
 	w.outputs(string(w.api.Kubeconfig("x")))
 	w.keepManifests(manifests)
@@ -56,7 +57,7 @@ func (w *resetWorld) keepManifests(manifests []string) {
 	w.keep(state{claimed: true, cluster: true})
 	var d apitype.DeploymentV3
 	require.NoError(w.t, json.Unmarshal(w.pulumi.Deployment, &d))
-	made, err := kind.Config(&kind.Args{Name: "bootcamp-x", NodeImage: w.stack.Settings.Images.Node})
+	made, err := kind.Config(&kind.Args{Name: "bootcamp-x", Workers: w.workers, NodeImage: w.stack.Settings.Images.Node})
 	require.NoError(w.t, err)
 	when := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range d.Resources {
@@ -158,6 +159,29 @@ func TestResetNeverReplacesANode(t *testing.T) {
 	require.NoError(t, w.reset(consent{}))
 	assert.True(t, cluster.Nodes[0].Running)
 	assert.Equal(t, "up", w.did())
+}
+
+// While a node that was stopped comes back, its pods start elsewhere.
+func TestResetOfAStoppedNode(t *testing.T) {
+	manifests := []string{`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","namespace":"default"},"spec":{"replicas":1}}`}
+	const pod = "/api/v1/namespaces/default/pods/p"
+	for stopped, leaves := range map[int]bool{0: false, 1: true} { // without a control plane nobody could be told
+		w := newResetWorld(t, manifests, "workers=1")
+		w.workers = 1
+		w.keepManifests(manifests)
+		w.docker.Clusters = map[string]*fake.Cluster{}
+		cluster := w.docker.Add(kindcluster.Identity{Name: "bootcamp-x", Claim: claim}, 1)
+		w.outputs(string(w.api.Kubeconfig("x")))
+		cluster.Nodes[stopped].Running = false
+		w.api.Put(t, strings.Replace(manifests[0], `"metadata":{`, `"status":{"replicas":1,"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1},"metadata":{"uid":"d",`, 1),
+			`{"apiVersion":"apps/v1","kind":"ReplicaSet","metadata":{"name":"d-1","namespace":"default","uid":"rs","ownerReferences":[{"apiVersion":"apps/v1","kind":"Deployment","name":"d","uid":"d","controller":true}]}}`,
+			`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"default","uid":"p","ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"d-1","uid":"rs","controller":true}]},"spec":{"nodeName":"`+cluster.Nodes[stopped].Name+`"}}`)
+		require.NoError(t, w.reset(consent{}))
+		assert.Equal(t, !leaves, w.api.Has(pod))
+		assert.Equal(t, leaves, strings.Contains(strings.Join(w.row.Reset.Did, "\n"), "pod p is another now"))
+		assert.True(t, cluster.Nodes[stopped].Running)
+		assert.Contains(t, w.row.Reset.Did, "the cluster's nodes are at work again")
+	}
 }
 
 func TestResetOfALabThatIsNotUp(t *testing.T) {

@@ -482,6 +482,38 @@ func TestPods(t *testing.T) {
 	assert.Equal(t, "y", api.Get("/api/v1/namespaces/default/pods/labelled").GetLabels()["x"])
 }
 
+// Pods of Deployments leave the nodes that do not run: those of the stack, and no others.
+func TestEvacuate(t *testing.T) {
+	pod := func(name, node, kind, owner string) string {
+		return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q,"namespace":"default","uid":%q,"ownerReferences":[{"kind":%q,"uid":%q,"controller":true}]},
+			"spec":{"nodeName":%q,"containers":[{"name":"c","image":"i:1"}]}}`, name, name, kind, owner, node)
+	}
+	const set = `{"apiVersion":"apps/v1","kind":"ReplicaSet","metadata":{"name":"d-1","namespace":"default","uid":"rs","ownerReferences":[{"kind":"Deployment","uid":"d","controller":true}]}}`
+	claims := with(t, claimSet, "metadata|uid", `"ss"`)
+	api := fake.NewAPIServer(t, deployment, set, claims,
+		pod("here", "stopped", "ReplicaSet", "rs"), pod("there", "runs", "ReplicaSet", "rs"),
+		pod("with-data", "stopped", "StatefulSet", "ss"), pod("nobodys", "stopped", "ReplicaSet", "other"))
+	for stopped, want := range map[string][]string{"": nil, "stopped": {"pod here is another now: its node stopped was stopped"}} {
+		did, err := connected(t, api).Evacuate(context.Background(), strings.Fields(stopped), []Object{object(t, deployment), object(t, claims)})
+		require.NoError(t, err)
+		assert.Equal(t, want, did)
+		for _, name := range []string{"here", "there", "with-data", "nobodys"} {
+			assert.Equal(t, name != "here" || stopped == "", api.Has("/api/v1/namespaces/default/pods/"+name), name)
+		}
+	}
+}
+
+// What waits for others to be asked is made before them.
+func TestMakeInOrder(t *testing.T) {
+	var made []string
+	api := fake.NewAPIServer(t)
+	api.Created = func(o *unstructured.Unstructured) { made = append(made, o.GetKind()+" "+o.GetName()) }
+	prometheus := with(t, deployment, "metadata|name", `"prometheus"`)
+	require.NoError(t, connected(t, api).Make(context.Background(), []Object{object(t, deployment), object(t, prometheus), object(t, configMap),
+		object(t, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n"}}`)}))
+	assert.Equal(t, []string{"Namespace n", "ConfigMap c", "Deployment prometheus", "Deployment d"}, made)
+}
+
 // A workload that lacks pods has its controller look again, and bears no trace of it.
 func TestNudge(t *testing.T) {
 	set := `{"apiVersion":"apps/v1","kind":"ReplicaSet","metadata":{"name":"d-1","namespace":"default","uid":"rs","ownerReferences":[{"kind":"Deployment","uid":"d","controller":true}]},"spec":{"replicas":2},"status":{"replicas":%d}}`

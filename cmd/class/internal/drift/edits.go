@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/dynamic"
 
+	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/kubeclient"
 )
 
@@ -293,12 +294,14 @@ func (c *Cluster) Make(ctx context.Context, gone []Object) error {
 		switch {
 		case o.Kind == "Namespace":
 			return 0
-		case slices.Contains(workloads, o.Kind): // their pods need the others
+		case !slices.Contains(workloads, o.Kind):
+			return 1
+		case o.Name == course.Prometheus: // it has to find the others and to ask them, once it runs
 			return 2
 		}
-		return 1
+		return 3 // their pods need what is no workload
 	}
-	for s := range 3 {
+	for s := range 4 {
 		some := slices.DeleteFunc(slices.Clone(gone), func(o Object) bool { return stage(o) != s })
 		err := each(ctx, some, func(ctx context.Context, _ int, o Object) error {
 			if at, err := c.at(o.gvk(), o.Namespace); err == nil {

@@ -47,6 +47,46 @@ func (c *Cluster) Pods(ctx context.Context, scope Scope, objects, changed []Obje
 	return did, nil
 }
 
+// Evacuate has pods of the stack's Deployments made anew that are on nodes which do not run:
+// elsewhere they start at once, and there only after their node has. It says what it did.
+func (c *Cluster) Evacuate(ctx context.Context, nodes []string, objects []Object) (did []string, err error) {
+	if len(nodes) == 0 {
+		return nil, nil
+	}
+	namespaces := map[string]bool{}
+	for _, o := range objects {
+		if o.Kind == "Deployment" {
+			namespaces[o.Namespace] = true
+		}
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
+		pods, err := c.typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return did, kubeclient.Explain(err)
+		}
+		templates, err := c.templates(ctx, namespace, objects)
+		if err != nil {
+			return did, kubeclient.Explain(err)
+		}
+		for _, p := range pods.Items {
+			owner := metav1.GetControllerOf(&p)
+			if owner == nil || owner.Kind != "ReplicaSet" || !slices.Contains(nodes, p.Spec.NodeName) {
+				continue
+			}
+			if _, ours := templates[owner.UID]; !ours {
+				continue
+			}
+			now := int64(0) // there is no kubelet that could end it
+			err := c.typed.CoreV1().Pods(namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &p.UID}})
+			if err := kubeclient.IgnoreGone(err); err != nil {
+				return did, fmt.Errorf("pod %s: %w", p.Name, err)
+			}
+			did = append(did, "pod "+p.Name+" is another now: its node "+p.Spec.NodeName+" was stopped")
+		}
+	}
+	return did, nil
+}
+
 // template is what makes pods.
 type template struct {
 	spec corev1.PodTemplateSpec

@@ -98,10 +98,25 @@ func plainly(value any) any {
 	return value
 }
 
+// Repair is the nodes of a cluster coming back to work.
+type Repair struct {
+	Stopped []string // those that do not run yet, where the control plane is at work all the same
+	was     bool     // any was not at work
+	ended   <-chan error
+}
+
+// Wait returns when all nodes are at work again, and tells whether any was not.
+func (r *Repair) Wait() (repaired bool, err error) {
+	if r.ended != nil {
+		err = <-r.ended
+	}
+	return r.was, err
+}
+
 // Repair brings the nodes of the stack's own cluster back to work. Where its control plane
-// is at work all the same it returns at once; wait returns when they are, and tells whether
-// any was not. It never makes a node anew: where that is what it takes, it is an *Error.
-func (s *Stack) Repair(ctx context.Context, c *Cluster, line *progress.Line) (wait func() (repaired bool, err error), err error) {
+// is at work all the same it returns at once. It never makes a node anew: where that is
+// what it takes, it is an *Error.
+func (s *Stack) Repair(ctx context.Context, c *Cluster, line *progress.Line) (*Repair, error) {
 	now, err := s.Inspect(ctx, c)
 	if err != nil {
 		return nil, err
@@ -109,7 +124,7 @@ func (s *Stack) Repair(ctx context.Context, c *Cluster, line *progress.Line) (wa
 	const rebuilds = "; `class up` rebuilds it, and what was done on it by hand goes with it"
 	switch now.Health {
 	case None, Alive:
-		return func() (bool, error) { return false, nil }, nil
+		return &Repair{}, nil
 	case Foreign:
 		return nil, fmt.Errorf("the stack's own cluster is gone: %w", kindcluster.Foreign(c.Name, now.Nodes))
 	case Gone:
@@ -125,14 +140,20 @@ func (s *Stack) Repair(ctx context.Context, c *Cluster, line *progress.Line) (wa
 		}
 		ended <- err
 	}()
-	rules := now.Health == Stopped && !slices.ContainsFunc(now.Nodes, func(n kindcluster.Container) bool {
-		return !n.Running && strings.HasSuffix(n.Name, "-control-plane")
-	})
-	if rules {
-		return func() (bool, error) { return true, <-ended }, nil
+	var stopped []string
+	for _, n := range now.Nodes {
+		if !n.Running {
+			stopped = append(stopped, n.Name)
+		}
 	}
-	err = <-ended
-	return func() (bool, error) { return true, nil }, err
+	rules := now.Health == Stopped && !slices.ContainsFunc(stopped, func(n string) bool { return strings.HasSuffix(n, "-control-plane") })
+	if rules {
+		return &Repair{Stopped: stopped, was: true, ended: ended}, nil
+	}
+	if err := <-ended; err != nil {
+		return nil, err
+	}
+	return &Repair{was: true}, nil
 }
 
 // SameCluster returns an *Error where the configuration asks for another cluster than the
