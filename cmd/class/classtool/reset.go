@@ -164,6 +164,13 @@ func restore(ctx context.Context, st *stack.Stack, w *stack.Wanted, stopped []st
 	if err != nil {
 		return err
 	}
+	gone, err := cluster.Gone(ctx, w.Manifests)
+	if err == nil {
+		err = cluster.Make(ctx, gone) // once more below, where something has refused it
+	}
+	if err != nil {
+		return err
+	}
 	if st.OnKind() {
 		opened, err := cluster.Nodes(ctx)
 		did(opened...)
@@ -180,13 +187,18 @@ func restore(ctx context.Context, st *stack.Stack, w *stack.Wanted, stopped []st
 	if err != nil {
 		return err
 	}
-	gone, changed, kept, err := putRight(ctx, cluster, w.Manifests, did)
+	still, changed, kept, err := putRight(ctx, cluster, w.Manifests, did)
 	stays = append(stays, kept...)
 	if err != nil {
 		return err
 	}
-	if err := cluster.Make(ctx, gone); err != nil {
+	if err := cluster.Make(ctx, still); err != nil {
 		return err
+	}
+	for _, o := range still {
+		if !slices.ContainsFunc(gone, func(g drift.Object) bool { return g.URN == o.URN }) {
+			gone = append(gone, o)
+		}
 	}
 	restarted, err := cluster.Pods(ctx, scope, w.Manifests, changed)
 	did(restarted...)

@@ -79,6 +79,25 @@ func (c *Cluster) Compare(ctx context.Context, objects []Object) (Compared, erro
 	return found, err
 }
 
+// Gone tells which objects are not there, as far as it can be told.
+func (c *Cluster) Gone(ctx context.Context, objects []Object) ([]Object, error) {
+	gone := make([]bool, len(objects))
+	err := each(ctx, objects, func(ctx context.Context, i int, o Object) error {
+		if of, err := c.metadataAt(o.gvk(), o.Namespace); err == nil && o.URN != "" {
+			_, err = of.Get(ctx, o.Name, metav1.GetOptions{})
+			gone[i] = apierrors.IsNotFound(err)
+		}
+		return ctx.Err()
+	})
+	var found []Object
+	for i, o := range objects {
+		if gone[i] {
+			found = append(found, o)
+		}
+	}
+	return found, err
+}
+
 // compare tells how an object differs, nil where it does not.
 func (c *Cluster) compare(ctx context.Context, o Object) (*Edit, error) {
 	at, err := c.at(o.gvk(), o.Namespace)
@@ -287,8 +306,8 @@ func (o Object) apply(ctx context.Context, at dynamic.ResourceInterface, by stri
 }
 
 // Make makes objects that are gone, as Pulumi would, and at once: what is in the cluster
-// comes to itself while Pulumi is still reading its state. One that is refused is left to
-// Pulumi, whose error says more.
+// comes to itself while the rest is still compared, and while Pulumi reads its state. One
+// that is refused is left to Pulumi, whose error says more.
 func (c *Cluster) Make(ctx context.Context, gone []Object) error {
 	stage := func(o Object) int {
 		switch {
