@@ -15,8 +15,8 @@ import (
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	kind "sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/cluster/constants"
 	"sigs.k8s.io/kind/pkg/cluster/nodes"
-	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
 	kinderrors "sigs.k8s.io/kind/pkg/errors"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 	"sigs.k8s.io/kind/pkg/log"
@@ -262,12 +262,19 @@ func (d *DockerDriver) Finished(ctx context.Context, cluster string) bool {
 	return err == nil && node.CommandContext(ctx, "test", "-e", finishedFile).Run() == nil
 }
 
+// controlPlane is the node with the API server. kind's own way to it asks Docker twice for
+// each node.
 func (d *DockerDriver) controlPlane(cluster string) (nodes.Node, error) {
-	all, err := d.kind.ListInternalNodes(cluster)
+	all, err := d.kind.ListNodes(cluster)
 	if err != nil {
 		return nil, explain("listing the nodes of cluster "+cluster, err)
 	}
-	return nodeutils.BootstrapControlPlaneNode(all)
+	for _, n := range all {
+		if strings.HasSuffix(n.String(), "-"+constants.ControlPlaneNodeRoleValue) {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("cluster %s: %w: it has no control plane", cluster, ErrNotReady)
 }
 
 // withKubeconfig lends a fresh kubeconfig file: the user's own has a lock that

@@ -142,7 +142,11 @@ func reset(ctx context.Context, st *stack.Stack, agreed *consent, line *progress
 	if err = errors.Join(failed, err); err != nil {
 		return err
 	}
-	return awaitObjects(ctx, st, w.Outputs, w.State.Objects, line) // the way to the cluster is as it was
+	config, err := st.Reach(w.Outputs) // the way to the cluster is as it was
+	if err != nil {
+		return err
+	}
+	return awaitObjects(ctx, st, config, w.State.Objects, line)
 }
 
 // restore puts right what is in the cluster, of which some nodes may be stopped. What can
@@ -217,7 +221,7 @@ func restore(ctx context.Context, st *stack.Stack, w *stack.Wanted, stopped []st
 			return err
 		}
 	}
-	changes, _, err := st.Up(ctx, nil, line)
+	changes, err := st.Up(ctx, nil, line)
 	r.Changes = changes
 	if err != nil {
 		return st.WithTrouble(ctx, err)

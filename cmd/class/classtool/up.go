@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 
 	"k8sbootcamp/cmd/class/internal/progress"
 	"k8sbootcamp/cmd/class/internal/stack"
@@ -53,13 +54,13 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 		state, err = settle(ctx, st, state)
 	}
 	if err == nil && len(healed.Replace) == 0 && len(state.Objects) > 0 {
-		var outputs map[string]string
-		if outputs, err = st.Outputs(ctx); err == nil {
-			err = forgetMissing(ctx, st, outputs, state.Objects, line)
-		}
-		if state.Token != "" && stack.EndsSoon([]byte(outputs[lab.OutKubeconfig])) {
-			line.Say("the student's token ends soon; a new one is made (class kubeconfig hands it out)")
-			healed.Replace = append(healed.Replace, state.Token)
+		err = forgetMissing(ctx, st, state.Objects, line)
+		if err == nil && state.Token != "" {
+			var outputs map[string]string
+			if outputs, err = st.Outputs(ctx); err == nil && stack.EndsSoon([]byte(outputs[lab.OutKubeconfig])) {
+				line.Say("the student's token ends soon; a new one is made (class kubeconfig hands it out)")
+				healed.Replace = append(healed.Replace, state.Token)
+			}
 		}
 	}
 	if err != nil {
@@ -67,25 +68,26 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 	}
 
 	line.Phase("comparing")
-	changes, outputs, err := st.Up(ctx, healed.Replace, line)
+	changes, err := st.Up(ctx, healed.Replace, line)
 	if stack.Passing(err) && ctx.Err() == nil {
 		line.Say("the cluster was still counting for its quota; once more")
-		changes, outputs, err = st.Up(ctx, nil, line)
+		changes, err = st.Up(ctx, nil, line)
 	}
 	r.Changes = changes
 	if err != nil {
 		return st.WithTrouble(ctx, err)
 	}
 	if healed.Revived { // Pulumi waits for what it changes, and this it did not
-		if err := awaitObjects(ctx, st, outputs, state.Objects, line); err != nil {
+		config, _, err := st.ReachNow(ctx)
+		if err == nil {
+			err = awaitObjects(ctx, st, config, state.Objects, line)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	for _, name := range lab.SecretOutputs {
-		delete(outputs, name)
-	}
-	r.Outputs = outputs
-	return nil
+	r.Outputs, err = st.PlainOutputs(ctx)
+	return err
 }
 
 // settle takes into the state what a killed run may have made, and forgets the rest of
@@ -134,10 +136,10 @@ func unlock(st *stack.Stack, line *progress.Line) error {
 
 // forgetMissing drops objects from the state that are in the cluster no more, such
 // as one that a student deleted; an update alone would call them unchanged.
-func forgetMissing(ctx context.Context, st *stack.Stack, outputs map[string]string, objects []check.Object, line *progress.Line) error {
-	config, err := st.Reach(outputs)
+func forgetMissing(ctx context.Context, st *stack.Stack, objects []check.Object, line *progress.Line) error {
+	config, _, err := st.ReachNow(ctx)
 	if err != nil {
-		return nil // an update that was cut off had no outputs yet
+		return ctx.Err() // the update says it better
 	}
 	missing, err := check.Missing(ctx, config, objects)
 	if err != nil || len(missing) == 0 {
@@ -162,17 +164,13 @@ const objectsTimeout = 3 * time.Minute
 
 // awaitObjects returns once all objects are ready. On kind a Service is as ready as
 // it gets: nothing gives a load balancer an address there, which the program says.
-func awaitObjects(ctx context.Context, st *stack.Stack, outputs map[string]string, objects []check.Object, line *progress.Line) error {
+func awaitObjects(ctx context.Context, st *stack.Stack, config *rest.Config, objects []check.Object, line *progress.Line) error {
 	line.Phase("waiting for the pods to come back")
 	if st.OnKind() {
 		objects = slices.DeleteFunc(slices.Clone(objects), func(o check.Object) bool { return o.Kind == "Service" })
 	}
-	config, err := st.Reach(outputs)
-	if err != nil {
-		return err
-	}
 	var not []string
-	err = wait.PollUntilContextTimeout(ctx, 2*time.Second, objectsTimeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, objectsTimeout, true, func(ctx context.Context) (bool, error) {
 		var err error
 		if _, not, err = check.Ready(ctx, config, objects); err != nil {
 			not = []string{err.Error()} // the API server may be slow to come back

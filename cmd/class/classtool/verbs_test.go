@@ -196,6 +196,7 @@ func TestUpStartsWhatWasStopped(t *testing.T) {
 	w.keep(state{claimed: true, cluster: true, objects: []check.Object{{URN: "urn:here", APIVersion: "v1", Kind: "Node", Name: "here"}}})
 	w.outputs(string(api.Kubeconfig("x")))
 	cluster := w.node(claim)
+	cluster.Kubeconfig = api.Kubeconfig("x")
 	cluster.Stop()
 	require.NoError(t, w.up())
 	assert.Equal(t, "up", w.did())
@@ -216,6 +217,7 @@ func TestFailingClusterIsNamedAndRepaired(t *testing.T) {
 	w.keep(state{claimed: true, cluster: true, objects: []check.Object{{URN: "urn:here", APIVersion: "v1", Kind: "Node", Name: "here"}}})
 	w.outputs(string(api.Kubeconfig("x")))
 	cluster := w.node(claim)
+	cluster.Kubeconfig = api.Kubeconfig("x")
 	cluster.ByAddress, cluster.NotReady = true, fmt.Errorf("cluster bootcamp-x: %w: node a has not been heard of", kindcluster.ErrNotReady)
 
 	require.NoError(t, w.do(func(ctx context.Context, line *progress.Line) error {
@@ -241,7 +243,9 @@ func TestUpWaitsForNoLoadBalancer(t *testing.T) {
 	api := fake.NewAPIServer(t, `{"apiVersion":"v1","kind":"Service","metadata":{"name":"s","namespace":"default"},"spec":{"type":"LoadBalancer"}}`)
 	w.keep(state{claimed: true, cluster: true, objects: []check.Object{{URN: "urn:s", APIVersion: "v1", Kind: "Service", Namespace: "default", Name: "s"}}})
 	w.outputs(string(api.Kubeconfig("x")))
-	w.node(claim).Stop()
+	cluster := w.node(claim)
+	cluster.Kubeconfig = api.Kubeconfig("x")
+	cluster.Stop()
 	start := time.Now()
 	require.NoError(t, w.up())
 	assert.Less(t, time.Since(start), time.Minute)
@@ -251,9 +255,8 @@ func TestUpWaitsForNoLoadBalancer(t *testing.T) {
 // answer is the update's business.
 func TestUpMakesMissingObjectsAgain(t *testing.T) {
 	w := newWorld(t)
-	w.node(claim)
 	api := fake.NewAPIServer(t, `{"apiVersion":"v1","kind":"Node","metadata":{"name":"here"}}`)
-	w.outputs(string(api.Kubeconfig("x")))
+	w.node(claim).Kubeconfig = api.Kubeconfig("x")
 	w.keep(state{claimed: true, cluster: true, objects: []check.Object{
 		{URN: "urn:here", APIVersion: "v1", Kind: "Node", Name: "here"},
 		{URN: "urn:gone", APIVersion: "v1", Kind: "Node", Name: "gone"},

@@ -41,7 +41,7 @@ func (s *Stack) WithTrouble(ctx context.Context, err error) error {
 	if ctx.Err() != nil || !errors.As(err, &e) || len(e.Workloads) == 0 {
 		return err
 	}
-	config, namespace, reachErr := s.reachNow(ctx)
+	config, namespace, reachErr := s.ReachNow(ctx)
 	if reachErr != nil {
 		return err
 	}
@@ -62,9 +62,9 @@ func (s *Stack) WithTrouble(ctx context.Context, err error) error {
 	return err
 }
 
-// reachNow is the way to the stack's cluster while an update has failed: there may
-// be no outputs yet.
-func (s *Stack) reachNow(ctx context.Context) (config *rest.Config, namespace string, err error) {
+// ReachNow is the way to the stack's cluster without the stack's outputs, which an update
+// that failed may not have yet, and which take longer to read.
+func (s *Stack) ReachNow(ctx context.Context) (config *rest.Config, namespace string, err error) {
 	if access, isShared := s.Access(); isShared {
 		namespace = kindcluster.Name(s.Name)
 		if s.Platform() {

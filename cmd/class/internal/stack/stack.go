@@ -21,7 +21,6 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
-	"github.com/pulumi/pulumi/sdk/v3/go/auto/opthistory"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
@@ -70,6 +69,21 @@ func (l *listener) Run(ctx context.Context, dir string, stdin io.Reader, outputs
 	return out, errOut, code, err
 }
 
+// unasked is the CLI as the Automation API has it. After each update that asks for the
+// outputs twice and for the history, of which nothing is read here: three starts of the
+// CLI, two of them with the second that it takes to make a key of the passphrase.
+type unasked struct{ auto.PulumiCommand }
+
+func (u unasked) Run(ctx context.Context, dir string, stdin io.Reader, outputs, errOutputs []io.Writer, env []string, args ...string) (string, string, int, error) {
+	switch strings.Join(args[:min(2, len(args))], " ") {
+	case "stack output":
+		return "{}", "", 0, nil
+	case "stack history":
+		return "[]", "", 0, nil
+	}
+	return u.PulumiCommand.Run(ctx, dir, stdin, outputs, errOutputs, env, args...)
+}
+
 // Open returns the stack of a configuration. It makes no stack, but where the
 // user's own configuration file is not to be written to, a copy of that.
 func Open(ctx context.Context, tools Tools, c *config.Stack) (*Stack, error) {
@@ -87,7 +101,7 @@ func Open(ctx context.Context, tools Tools, c *config.Stack) (*Stack, error) {
 }
 
 func (s *Stack) open(ctx context.Context, env map[string]string) error {
-	space, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(s.dir), auto.EnvVars(env), auto.Pulumi(&s.cli), auto.Program(lab.New(s.Keys, lab.Ask{Cluster: sharedcluster.Ask})))
+	space, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(s.dir), auto.EnvVars(env), auto.Pulumi(unasked{&s.cli}), auto.Program(lab.New(s.Keys, lab.Ask{Cluster: sharedcluster.Ask})))
 	if err != nil {
 		return err
 	}
@@ -232,14 +246,13 @@ func (s *Stack) Refresh(ctx context.Context, urns []string) error {
 	return s.explain("looking at what is there", w.failures, err)
 }
 
-// Up updates the stack, and rebuilds the resources of these URNs. It returns the
-// outputs too, secret ones in clear. Its error is *Error.
-func (s *Stack) Up(ctx context.Context, replace []string, line *progress.Line) (*Changes, map[string]string, error) {
+// Up updates the stack, and rebuilds the resources of these URNs. Its error is *Error.
+func (s *Stack) Up(ctx context.Context, replace []string, line *progress.Line) (*Changes, error) {
 	w := watch(line)
-	result, err := s.auto.Up(ctx, optup.Replace(replace), optup.UserAgent(agent), optup.Color("never"),
+	_, err := s.auto.Up(ctx, optup.Replace(replace), optup.UserAgent(agent), optup.Color("never"),
 		optup.SuppressProgress(), optup.EventStreams(w.events))
 	w.stop()
-	return &w.changes, plain(result.Outputs), s.explain("the update", w.failures, err)
+	return &w.changes, s.explain("the update", w.failures, err)
 }
 
 // Preview tells what an update would do. It changes nothing: neither the state nor
@@ -294,19 +307,43 @@ func (s *Stack) Destroy(ctx context.Context, line *progress.Line) (*Changes, err
 	return &w.changes, s.explain("the destroy", w.failures, err)
 }
 
-// Outputs are the stack's, secret ones in clear.
+// Outputs are the stack's, secret ones in clear, which takes the CLI a second more than
+// PlainOutputs.
 func (s *Stack) Outputs(ctx context.Context) (map[string]string, error) {
-	outs, err := s.auto.Outputs(ctx)
-	return plain(outs), s.explain("the stack's outputs", nil, err)
+	return s.outputs(ctx, "--show-secrets")
 }
 
-// plain are outputs as what they all are: strings.
-func plain(outs auto.OutputMap) map[string]string {
-	values := map[string]string{}
-	for name, o := range outs {
-		values[name], _ = o.Value.(string)
+// PlainOutputs are those of the stack's that are no secrets.
+func (s *Stack) PlainOutputs(ctx context.Context) (map[string]string, error) {
+	all, err := s.outputs(ctx)
+	for _, name := range lab.SecretOutputs {
+		delete(all, name)
 	}
-	return values
+	return all, err
+}
+
+func (s *Stack) outputs(ctx context.Context, flags ...string) (map[string]string, error) {
+	var all map[string]any
+	if err := s.ask(ctx, &all, append([]string{"stack", "output", "--json", "--stack", s.Name}, flags...)...); err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for name, value := range all {
+		values[name], _ = value.(string)
+	}
+	return values, nil
+}
+
+// ask runs the CLI, and reads its answer, which is JSON.
+func (s *Stack) ask(ctx context.Context, into any, args ...string) error {
+	out, err := s.run(ctx, nil, args...)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(out), into); err != nil {
+		return fmt.Errorf("pulumi %s: %w", strings.Join(args[:2], " "), err)
+	}
+	return nil
 }
 
 // Change is the last thing that was done to a stack.
@@ -318,12 +355,10 @@ type Change struct {
 
 // LastChange returns the newest entry of the stack's history, nil without one.
 func (s *Stack) LastChange(ctx context.Context) (*Change, error) {
-	list, err := s.auto.History(ctx, 1, 1, opthistory.ShowSecrets(false))
-	if err != nil {
-		return nil, s.explain("the stack's history", nil, err)
-	}
-	if len(list) == 0 {
-		return nil, nil
+	var list []auto.UpdateSummary
+	err := s.ask(ctx, &list, "stack", "history", "--json", "--page-size", "1", "--page", "1", "--stack", s.Name)
+	if err != nil || len(list) == 0 {
+		return nil, err
 	}
 	c := &Change{Kind: list[0].Kind, Result: list[0].Result}
 	when := list[0].StartTime
