@@ -373,7 +373,7 @@ func TestResetOnASharedCluster(t *testing.T) {
 	accepts := func(student string) {
 		t.Helper()
 		for _, q := range tool.class(0, "check", "--stack", student).Stacks[0].Checks {
-			assert.True(t, q.OK, "%s: %s: %s", student, q.Question, q.Detail)
+			assert.True(t, q.OK, "%s: %s: %s", student, q.Question, q.Detail+q.Hint)
 		}
 	}
 	accepts("alice")
