@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/kind/pkg/log"
 
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostlock"
 )
 
 // finishedFile lies in the control plane's file system once all is built.
@@ -275,7 +276,7 @@ func (d *DockerDriver) controlPlane(cluster string) (nodes.Node, error) {
 // folder has the cluster's name, so that what a killed run left, an
 // administrator's key perhaps, goes with the next one.
 func withKubeconfig(cluster string, do func(file string) error) error {
-	private, err := privateDir()
+	private, err := hostlock.Dir()
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+
+	"k8sbootcamp/internal/hostlock"
 )
 
 // Limits of one run. None of them is met by a healthy machine; they are there
@@ -371,7 +373,8 @@ func (m *Manager) start(ctx context.Context, name string) (unlock func(), err er
 	if err := m.Driver.Ping(ctx); err != nil {
 		return nil, err
 	}
-	return lock(ctx, name, func() {
+	// The other may be the orphan of a killed `pulumi up`, which is still building.
+	return hostlock.Take(ctx, name, func() {
 		m.say("another run is still at work on cluster %s; waiting for it", name)
 	})
 }
