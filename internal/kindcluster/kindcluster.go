@@ -117,6 +117,8 @@ type Container struct {
 	Started time.Time // the last time
 	Address string    // in kind's network; empty where it does not run
 	Mounts  []string  // paths inside the container
+
+	ControlPlane bool
 }
 
 // Driver is what this package asks of kind and of Docker.
@@ -125,6 +127,8 @@ type Driver interface {
 	Ping(ctx context.Context) error
 	// Containers lists the nodes of a cluster, running or not.
 	Containers(ctx context.Context, cluster string) ([]Container, error)
+	// Pull makes sure that Docker has an image; progress goes to log.
+	Pull(ctx context.Context, image string, log io.Writer) error
 	// Create builds the cluster; where it fails, nothing of it is left.
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
@@ -206,6 +210,9 @@ func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string
 }
 
 func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Cluster, mark string) (_ string, err error) {
+	if err := m.pull(ctx, config); err != nil {
+		return "", err
+	}
 	for i := range config.Nodes {
 		config.Nodes[i].ExtraMounts = append(config.Nodes[i].ExtraMounts,
 			v1alpha4.Mount{HostPath: "/dev/null", ContainerPath: mark, Readonly: true})
@@ -244,6 +251,26 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 		return "", errors.Join(err, m.remove(context.WithoutCancel(ctx), name))
 	}
 	return m.Driver.Kubeconfig(ctx, name)
+}
+
+// pull makes sure that Docker has the images of a cluster's nodes.
+func (m *Manager) pull(ctx context.Context, config *v1alpha4.Cluster) error {
+	log := m.Log
+	if log == nil {
+		log = io.Discard
+	}
+	var images []string
+	for _, n := range config.Nodes {
+		if n.Image != "" && !slices.Contains(images, n.Image) { // kind has one of its own
+			images = append(images, n.Image)
+		}
+	}
+	for _, image := range images {
+		if err := m.Driver.Pull(ctx, image, log); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *Manager) adoptable(ctx context.Context, name string, found []Container, mark string, nodes int) bool {
@@ -310,16 +337,37 @@ func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (string, error) {
 		return "", err
 	}
 	defer unlock()
+	if _, err := m.own(ctx, c); err != nil {
+		return "", err
+	}
+	return m.Driver.Kubeconfig(ctx, c.Name)
+}
+
+// Nodes returns those of the stack's cluster. Its errors are as Kubeconfig's.
+func (m *Manager) Nodes(ctx context.Context, c Identity) ([]Container, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	unlock, err := m.start(ctx, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return m.own(ctx, c)
+}
+
+// own returns the nodes of the stack's cluster, or ErrGone or ErrForeign.
+func (m *Manager) own(ctx context.Context, c Identity) ([]Container, error) {
 	found, err := m.Driver.Containers(ctx, c.Name)
 	switch {
 	case err != nil:
-		return "", err
+		return nil, err
 	case len(found) == 0:
-		return "", fmt.Errorf("cluster %s %w; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name, ErrGone)
+		return nil, fmt.Errorf("cluster %s %w; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name, ErrGone)
 	case !Owned(found, c.Claim):
-		return "", Foreign(c.Name, found)
+		return nil, Foreign(c.Name, found)
 	}
-	return m.Driver.Kubeconfig(ctx, c.Name)
+	return found, nil
 }
 
 // Delete removes the stack's cluster, finished or not. A cluster that is gone
