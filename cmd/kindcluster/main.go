@@ -107,6 +107,16 @@ func run(ctx context.Context, args []string) error {
 
 // images pulls or loads those on standard input.
 func images(ctx context.Context, verb string, m *kindcluster.Manager, c kindcluster.Identity) error {
+	var nodes []hostimages.Node
+	if verb == hostimages.VerbLoad {
+		found, err := m.Nodes(ctx, c)
+		if err != nil {
+			return err
+		}
+		for _, n := range found {
+			nodes = append(nodes, hostimages.Node{Name: n.Name, ControlPlane: n.ControlPlane})
+		}
+	}
 	list, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return err
@@ -123,14 +133,6 @@ func images(ctx context.Context, verb string, m *kindcluster.Manager, c kindclus
 	host := hostimages.New(api, os.Stderr)
 	if verb == hostimages.VerbPull {
 		return host.Warn(host.Pull(ctx, hostimages.Names(wanted)))
-	}
-	found, err := m.Nodes(ctx, c)
-	if err != nil {
-		return err
-	}
-	nodes := make([]hostimages.Node, len(found))
-	for i, n := range found {
-		nodes[i] = hostimages.Node{Name: n.Name, ControlPlane: n.ControlPlane}
 	}
 	return host.Load(ctx, hostimages.DockerNodes{}, nodes, wanted)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
@@ -78,8 +79,10 @@ func (DockerNodes) Import(ctx context.Context, node string, archive io.Reader) e
 	return docker.Feed(ctx, archive, "exec", "--interactive", node, "ctr", kubelets, "images", "import", "--no-unpack", "-")
 }
 
-// Finds asks as the kubelet does.
+// Finds asks for the label that the kubelet's part of containerd puts on an image which
+// it knows of. A node need not have crictl.
 func (DockerNodes) Finds(ctx context.Context, node, name string) bool {
-	_, err := docker.Run(ctx, "exec", node, "crictl", "inspecti", "--quiet", name)
-	return err == nil
+	found, err := docker.Run(ctx, "exec", node, "ctr", kubelets, "images", "list", "--quiet",
+		fmt.Sprintf(`name==%q,labels."io.cri-containerd.image"==managed`, name))
+	return err == nil && len(bytes.TrimSpace(found)) > 0
 }

@@ -62,6 +62,7 @@ const EnvPrinted = "PULUMI_COMMAND_STDOUT"
 const (
 	EnvName  = "BOOTCAMP_CLUSTER"
 	EnvClaim = "BOOTCAMP_CLAIM"
+	EnvMade  = "BOOTCAMP_CLUSTER_MADE" // read by nobody: another one runs a command again
 )
 
 // markRoot is the folder, inside a node, of the mount that tells the owner.
