@@ -100,6 +100,9 @@ type Cluster struct {
 	// Kubeconfig, where it is set, is given instead of one with Server and Key.
 	Kubeconfig []byte
 
+	// Images are those that were loaded into its nodes.
+	Images []string
+
 	// Objects are what a test keeps in the cluster, by keys of its own. Those of a
 	// copy are changed by replacing them, never inside.
 	Objects map[string]map[string]any
@@ -220,6 +223,7 @@ func (d *Docker) Clone() *Docker {
 	for name, c := range d.Clusters {
 		n := *c
 		n.Nodes = slices.Clone(c.Nodes)
+		n.Images = slices.Clone(c.Images)
 		n.Objects = map[string]map[string]any{}
 		for k, o := range c.Objects {
 			n.Objects[k] = maps.Clone(o)

@@ -30,6 +30,7 @@ const (
 	NoSuchHost   Problem = "its registry's name cannot be looked up (no such host)"
 	Proxy        Problem = "Docker's proxy does not let it through"
 	OtherArch    Problem = "it does not exist for this machine's architecture"
+	Occupied     Problem = "Docker has it for another architecture, in whose place it puts no other"
 	Unauthorized Problem = "its registry asks for a login (unauthorized)"
 	NotFound     Problem = "its registry does not have it (not found)"
 	DeniedOrNone Problem = "its registry does not have it, or asks for a login"
@@ -52,6 +53,7 @@ var remedies = map[Problem]string{
 	NoSuchHost:   "is the network there, and the image's name right? A network without that name needs a mirror for Docker (registry-mirrors), or the image brought here with `docker load`",
 	Proxy:        "set Docker's own proxy right (`docker info` shows it; /etc/docker/daemon.json has \"proxies\")",
 	OtherArch:    "configure an image that does, or use a Docker of the image's architecture",
+	Occupied:     "remove that one with `docker image rm {image}`, then this again",
 	Unauthorized: "log in (`docker login{to}`) as a user who may pull it",
 	NotFound:     "is the name right, and the tag? `docker pull {image}` asks for it again",
 	DeniedOrNone: "is the name right, and the tag? Where it is private, log in (`docker login{to}`)",
@@ -102,6 +104,7 @@ var said = []struct {
 	{regexp.MustCompile(`x509:|certificate signed by|certificate is (not )?valid|http: server gave HTTP response to HTTPS client`), Untrusted},
 	{regexp.MustCompile(`no such host|server misbehaving|name resolution`), NoSuchHost},
 	{regexp.MustCompile(`no matching manifest|no match for platform|does not match the specified platform|cannot be used on this platform`), OtherArch},
+	{regexp.MustCompile(`(?i)cannot overwrite digest`), Occupied}, // moby#43188
 	{regexp.MustCompile(`manifest\.v1\+|manifest version 2, schema 1|Docker Image Format v1`), OldFormat},
 	{regexp.MustCompile(`repository does not exist or may require`), DeniedOrNone},
 	{regexp.MustCompile(`manifest unknown|name unknown|repository name not known|manifest for .* not found|: not found$|\b404\b`), NotFound},

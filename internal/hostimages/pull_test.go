@@ -99,6 +99,7 @@ func TestPullFailures(t *testing.T) {
 		`Get "https://r.example/v2/": dial tcp: lookup r.example: Temporary failure in name resolution`:                             {NoSuchHost, "network"},
 		"no matching manifest for linux/arm64/v8 in the manifest list entries":                                                      {OtherArch, "architecture"},
 		"no match for platform in manifest: not found":                                                                              {OtherArch, "architecture"},
+		`cannot overwrite digest sha256:0866`:                                                                                       {Occupied, "docker image rm r.example/a:1"},
 		`unauthorized: authentication required`:                                                                                     {Unauthorized, "docker login r.example`"},
 		`Head "https://r.example/v2/a/manifests/1": no basic auth credentials`:                                                      {Unauthorized, "docker login"},
 		`error from registry: denied: permission denied`:                                                                            {Unauthorized, "docker login"},
