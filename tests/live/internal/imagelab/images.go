@@ -28,15 +28,14 @@ const unique = 3 << 20
 
 // program builds the server once for all images, as a layer.
 var program = sync.OnceValues(func() (v1.Layer, error) {
-	_, here, _, _ := runtime.Caller(0)
 	dir, err := os.MkdirTemp("", "imagelab-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "server")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "./server")
-	build.Dir, build.Env = filepath.Dir(here), append(os.Environ(), "CGO_ENABLED=0")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "k8sbootcamp/tests/live/internal/imagelab/server")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return nil, err
