@@ -136,11 +136,14 @@ func (h *Host) load(ctx context.Context, on Nodes, l load) error {
 	}
 	defer archive.Close()
 
-	var done int64
+	var done, total int64
+	if l.from.Manifests == nil { // of containerd's store the size is another one than the archive's
+		total = l.from.Size
+	}
 	counted := readerFunc(func(p []byte) (int, error) {
 		n, err := archive.Read(p)
 		done += int64(n)
-		h.report.set(progress, done, max(l.from.Size, done), false)
+		h.report.set(progress, done, total, false)
 		return n, err
 	})
 	err = fanOut(len(l.nodes),

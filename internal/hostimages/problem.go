@@ -26,7 +26,7 @@ type Problem string
 // The problems, each as it is told to the user.
 const (
 	RateLimited  Problem = "its registry answers that too many images were pulled from it (429)"
-	Untrusted    Problem = "its registry's certificate (x509) is signed by nobody whom Docker trusts"
+	Untrusted    Problem = "its registry has a certificate (x509) that Docker does not trust"
 	NoSuchHost   Problem = "its registry's name cannot be looked up (no such host)"
 	Proxy        Problem = "Docker's proxy does not let it through"
 	OtherArch    Problem = "it does not exist for this machine's architecture"
@@ -106,9 +106,10 @@ var said = []struct {
 	{regexp.MustCompile(`no matching manifest|no match for platform|does not match the specified platform|cannot be used on this platform`), OtherArch},
 	{regexp.MustCompile(`(?i)cannot overwrite digest`), Occupied}, // moby#43188
 	{regexp.MustCompile(`manifest\.v1\+|manifest version 2, schema 1|Docker Image Format v1`), OldFormat},
+	{regexp.MustCompile(`no basic auth credentials`), Unauthorized},
 	{regexp.MustCompile(`repository does not exist or may require`), DeniedOrNone},
 	{regexp.MustCompile(`manifest unknown|name unknown|repository name not known|manifest for .* not found|: not found$|\b404\b`), NotFound},
-	{regexp.MustCompile(`(?i)unauthorized|authentication required|no basic auth credentials|denied|forbidden|\b40[13]\b`), Unauthorized},
+	{regexp.MustCompile(`(?i)unauthorized|authentication required|denied|forbidden|\b40[13]\b`), Unauthorized},
 	{regexp.MustCompile(`connection reset|broken pipe|unexpected EOF|: EOF$|use of closed network connection|INTERNAL_ERROR`), Reset},
 	{regexp.MustCompile(`i/o timeout|Client\.Timeout|TLS handshake timeout|deadline exceeded|no route to host|network is unreachable|connection refused|connect:|dial tcp`), Unreachable},
 	{regexp.MustCompile(`\b5\d\d (Internal|Bad|Service|Gateway)|received unexpected HTTP status: 5|status code 5\d\d|: 5\d\d\b`), Registry},

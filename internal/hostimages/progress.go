@@ -68,7 +68,7 @@ func (r *reporter) set(s *state, done, total int64, more bool) {
 	if r.last.IsZero() {
 		r.last = now
 	}
-	if now.Sub(r.last) < lineEvery {
+	if done < 1e5 || now.Sub(r.last) < lineEvery { // with less it reads 0.0
 		return
 	}
 	if text := r.line(); text != r.text {

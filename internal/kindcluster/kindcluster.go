@@ -344,16 +344,12 @@ func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (string, error) {
 	return m.Driver.Kubeconfig(ctx, c.Name)
 }
 
-// Nodes returns those of the stack's cluster. Its errors are as Kubeconfig's.
+// Nodes returns those of the stack's cluster, and waits for no other run. Its errors are
+// as Kubeconfig's.
 func (m *Manager) Nodes(ctx context.Context, c Identity) ([]Container, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	unlock, err := m.start(ctx, c.Name)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
 	return m.own(ctx, c)
 }
 

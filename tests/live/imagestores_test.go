@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"k8sbootcamp/internal/docker"
+	engine "k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/tests/live/internal/imagelab"
 	"k8sbootcamp/tests/live/internal/livelab"
@@ -60,7 +60,7 @@ func fromStore(t *testing.T, host, nodeImage string) {
 	cluster := []hostimages.Node{{Name: node, ControlPlane: true}}
 
 	d := &elsewhere{host: host}
-	require.NoError(t, d.on(func() (err error) { d.api, err = docker.Open(t.Context()); return err }))
+	require.NoError(t, d.on(func() (err error) { d.api, err = engine.Open(t.Context()); return err }))
 	t.Cleanup(d.api.Close)
 	var log strings.Builder
 	h := hostimages.New(d, &log)
@@ -104,7 +104,7 @@ func fromStore(t *testing.T, host, nodeImage string) {
 // it is for as long as it is asked.
 type elsewhere struct {
 	host string // as DOCKER_HOST; empty is the machine's
-	api  *docker.API
+	api  *engine.API
 	mu   sync.Mutex
 }
 
@@ -125,12 +125,12 @@ func (e *elsewhere) on(do func() error) error {
 	return do()
 }
 
-func (e *elsewhere) Image(ctx context.Context, name string) (found *docker.Image, err error) {
+func (e *elsewhere) Image(ctx context.Context, name string) (found *engine.Image, err error) {
 	err = e.on(func() (err error) { found, err = e.api.Image(ctx, name); return err })
 	return found, err
 }
 
-func (e *elsewhere) Pull(ctx context.Context, name, version, login string, step func(docker.Event)) error {
+func (e *elsewhere) Pull(ctx context.Context, name, version, login string, step func(engine.Event)) error {
 	return e.on(func() error { return e.api.Pull(ctx, name, version, login, step) })
 }
 
@@ -143,12 +143,12 @@ func (e *elsewhere) Save(ctx context.Context, id string) (archive io.ReadCloser,
 func bareNode(t *testing.T, image string) string {
 	t.Helper()
 	name := livelab.Unique("bare-node")
-	out, err := exec.Command("docker", "run", "--detach", "--privileged", "--name", name, "--entrypoint", "containerd", image).CombinedOutput()
-	require.NoError(t, err, string(out))
 	t.Cleanup(func() {
 		out, err := exec.Command("docker", "rm", "--force", "--volumes", name).CombinedOutput()
 		assert.NoError(t, err, string(out))
 	})
+	out, err := exec.Command("docker", "run", "--detach", "--privileged", "--network=none", "--name", name, "--entrypoint", "containerd", image).CombinedOutput()
+	require.NoError(t, err, string(out))
 	require.Eventually(t, func() bool {
 		return exec.Command("docker", "exec", name, "ctr", "--namespace=k8s.io", "images", "list", "--quiet").Run() == nil
 	}, time.Minute, 200*time.Millisecond, "containerd does not answer")
@@ -190,8 +190,9 @@ func containerdStore(t *testing.T) string {
 	require.NoError(t, err)
 	defer log.Close()
 	host := "unix://" + in("sock")
+	bridge := ownBridge(t)
 	cmd := exec.Command(dockerd, "--host", host, "--data-root", in("data"), "--exec-root", in("exec"), "--pidfile", in("pid"),
-		"--bridge=none", "--iptables=false", "--ip6tables=false", "--feature", "containerd-snapshotter=true")
+		"--bridge", bridge, "--ip-forward=false", "--iptables=false", "--ip6tables=false", "--feature", "containerd-snapshotter=true")
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(dockerd)+":"+os.Getenv("PATH"))
 	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(t, cmd.Start())
@@ -210,7 +211,7 @@ func containerdStore(t *testing.T) string {
 		}
 		if t.Failed() {
 			said, _ := os.ReadFile(in("log"))
-			t.Logf("dockerd said: %s", docker.Tail(said, 3000))
+			t.Logf("dockerd said: %s", engine.Tail(said, 3000))
 		}
 	})
 	require.Eventually(t, func() bool {
@@ -218,4 +219,24 @@ func containerdStore(t *testing.T) string {
 		return err == nil && strings.Contains(string(out), "io.containerd.snapshotter.v1")
 	}, time.Minute, 500*time.Millisecond, "a second Docker does not answer with containerd's store: "+fmt.Sprint(dockerd))
 	return host
+}
+
+// ownBridge makes a network bridge that nothing is on, until the test ends. A Docker told
+// to have none (--bridge=none) removes docker0, which is that of the machine's own Docker.
+func ownBridge(t *testing.T) string {
+	t.Helper()
+	name := "bc-" + strings.TrimPrefix(livelab.Unique(""), "-")
+	run := func(args ...string) error {
+		out, err := exec.Command("ip", args...).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+		}
+		return err
+	}
+	if err := run("link", "add", name, "type", "bridge"); err != nil {
+		t.Skipf("SKIPPED, NOTHING WAS PROVEN: a second Docker needs a bridge of its own: %v", err)
+	}
+	t.Cleanup(func() { assert.NoError(t, run("link", "delete", name)) })
+	require.NoError(t, run("address", "add", "198.51.100.1/30", "dev", name)) // a range for documentation (RFC 5737)
+	return name
 }
