@@ -105,7 +105,7 @@ var said = []struct {
 	{regexp.MustCompile(`no such host|server misbehaving|name resolution`), NoSuchHost},
 	{regexp.MustCompile(`no matching manifest|no match for platform|does not match the specified platform|cannot be used on this platform`), OtherArch},
 	{regexp.MustCompile(`(?i)cannot overwrite digest`), Occupied}, // moby#43188
-	{regexp.MustCompile(`manifest\.v1\+|manifest version 2, schema 1|Docker Image Format v1`), OldFormat},
+	{regexp.MustCompile(`manifest\.v1\+|(?i:schema 1\b)|Docker Image Format v1`), OldFormat},
 	{regexp.MustCompile(`no basic auth credentials`), Unauthorized},
 	{regexp.MustCompile(`repository does not exist or may require`), DeniedOrNone},
 	{regexp.MustCompile(`manifest unknown|name unknown|repository name not known|manifest for .* not found|: not found$|\b404\b`), NotFound},

@@ -111,6 +111,7 @@ func TestPullFailures(t *testing.T) {
 		`Get "https://r.example/v2/": proxyconnect tcp: dial tcp: lookup proxy: no such host`:                                         {Proxy, "proxies"},
 		`not supported: media type "application/vnd.docker.distribution.manifest.v1+prettyjws" is no longer supported`:                {OldFormat, "edition=current"},
 		`[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default.`:   {OldFormat, "another image"},
+		`schema 1 image manifests are no longer supported: invalid argument`:                                                          {OldFormat, "another image"},
 		"something else": {Unknown, "docker pull r.example/a:1"},
 	} {
 		for _, err := range []error{&docker.APIError{Message: message}, &docker.APIError{Status: http.StatusInternalServerError, Message: message}} {

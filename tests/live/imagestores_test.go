@@ -80,7 +80,7 @@ func fromStore(t *testing.T, host, nodeImage string) {
 	assert.Equal(t, 3, strings.Count(log.String(), ": loaded into 1 node"), log.String())
 	for _, name := range full {
 		assert.True(t, hostimages.DockerNodes{}.Finds(t.Context(), node, name), "the kubelet does not find %s", name)
-		inNode(t, node, "images", "unpack", name)
+		assert.Contains(t, inNode(t, node, "images", "check", "name=="+name), " complete ")
 	}
 	for line := range strings.Lines(inNode(t, node, "images", "list", "--quiet")) {
 		if strings.HasPrefix(line, r.Host) {
