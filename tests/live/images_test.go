@@ -127,6 +127,11 @@ func TestImagesThatDoNotCome(t *testing.T) {
 	s.Set("chapter", "3-2")
 
 	echo := config["echoImage"]
+	// One for each row, for an unchanged one is not pulled beside the cluster again.
+	fresh := func(name string) string {
+		image, _ := r.Push(t, "faulty", name)
+		return image
+	}
 	other, _ := r.PushFor(t, "other", "1", "s390x")
 	type row struct {
 		image  string
@@ -135,13 +140,13 @@ func TestImagesThatDoNotCome(t *testing.T) {
 		remedy string // in it
 	}
 	faults := map[string]row{
-		"too many":             {echo, imagelab.SaysOfManifests(http.StatusTooManyRequests, "TOOMANYREQUESTS", "You have reached your pull rate limit"), hostimages.RateLimited, "docker login " + r.Host},
-		"no login":             {echo, imagelab.Login("ann", "secret"), hostimages.Unauthorized, "docker login " + r.Host},
+		"too many":             {fresh("many"), imagelab.SaysOfManifests(http.StatusTooManyRequests, "TOOMANYREQUESTS", "You have reached your pull rate limit"), hostimages.RateLimited, "docker login " + r.Host},
+		"no login":             {fresh("login"), imagelab.Login("ann", "secret"), hostimages.Unauthorized, "docker login " + r.Host},
 		"no such tag":          {strings.TrimSuffix(echo, "1") + "0", nil, hostimages.NotFound, "is the name right"},
 		"another architecture": {other, nil, hostimages.OtherArch, "configure an image that does"},
 		"no such host":         {"registry.invalid/echo:1", nil, hostimages.NoSuchHost, "is the network there"},
 		"nobody listens":       {"127.0.0.1:1/echo:1", nil, hostimages.Unreachable, "docker pull 127.0.0.1:1/echo:1"},
-		"an error of its own":  {echo, imagelab.SaysOfManifests(http.StatusServiceUnavailable, "UNAVAILABLE", "try later"), hostimages.Registry, "run this again in a while"},
+		"an error of its own":  {fresh("error"), imagelab.SaysOfManifests(http.StatusServiceUnavailable, "UNAVAILABLE", "try later"), hostimages.Registry, "run this again in a while"},
 	}
 	if untrusted := imagelab.NewUntrusted(t); untrusted != nil {
 		image, _ := untrusted.Push(t, "echo", "1")
@@ -167,6 +172,7 @@ func TestImagesThatDoNotCome(t *testing.T) {
 	// With a login it comes.
 	r.Fail(imagelab.Login("ann", "secret"))
 	s.Set("echoImage", echo)
+	s.Set("chapter", "3-3") // with its Service
 	dir := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", dir)
 	auth := base64.StdEncoding.EncodeToString([]byte("ann:secret"))
