@@ -1,4 +1,4 @@
-package hostlock
+package kindcluster
 
 import (
 	"errors"
@@ -11,17 +11,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestManyAtOnce: the lock is handed on, and only one has it at a time.
-func TestManyAtOnce(t *testing.T) {
+// TestLockManyAtOnce: the lock is handed on, and only one has it at a time.
+func TestLockManyAtOnce(t *testing.T) {
 	t.Parallel()
-	name := t.Name()
+	name := Name(t.Name())
 	var inside, most, done int
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for range 5 {
 		all.Go(func() {
 			for range 4 { // who comes back makes the file anew, while others wait for the old one
-				unlock, err := Take(t.Context(), name, nil)
+				unlock, err := lock(t.Context(), name, nil)
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -43,21 +43,21 @@ func TestManyAtOnce(t *testing.T) {
 	assert.Equal(t, 1, most)
 }
 
-// TestUnusableDir: an unusable folder for locks is an error.
-func TestUnusableDir(t *testing.T) {
+// TestLockFolder: an unusable folder for locks is an error.
+func TestLockFolder(t *testing.T) {
 	dir := t.TempDir() + "/missing"
 	t.Setenv("TMPDIR", dir)
-	_, err := Take(t.Context(), "bootcamp-x", nil)
+	_, err := lock(t.Context(), "bootcamp-x", nil)
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	assert.ErrorContains(t, err, dir)
 }
 
-// TestDir: a folder that another user could reach is not used, and none stays.
-func TestDir(t *testing.T) {
+// TestPrivateDir: a folder that another user could reach is not used, and none stays.
+func TestPrivateDir(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	unlock, err := Take(t.Context(), "bootcamp-x", nil)
+	unlock, err := lock(t.Context(), "bootcamp-x", nil)
 	require.NoError(t, err)
-	dir, err := Dir()
+	dir, err := privateDir()
 	require.NoError(t, err)
 	info, err := os.Stat(dir)
 	require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestDir(t *testing.T) {
 		"it is a file":       func() error { return os.WriteFile(dir, nil, 0o700) },
 	} {
 		require.NoError(t, spoil(), name)
-		_, err := Take(t.Context(), "bootcamp-x", nil)
+		_, err := lock(t.Context(), "bootcamp-x", nil)
 		assert.ErrorContains(t, err, dir+" is not a folder of this user alone", name)
 		require.NoError(t, os.Remove(dir))
 	}
