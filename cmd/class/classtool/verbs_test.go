@@ -145,6 +145,15 @@ func TestUpFirst(t *testing.T) {
 	assert.Contains(t, string(written), `bootcamp:replicas: "3"`)
 }
 
+// TestUpAsksOnce: each start of the CLI takes time, and what nobody reads is not asked.
+func TestUpAsksOnce(t *testing.T) {
+	w := newWorld(t)
+	w.node(claim)
+	w.keep(state{claimed: true, cluster: true})
+	require.NoError(t, w.up())
+	assert.Equal(t, []string{"stack export", "up", "stack output"}, w.pulumi.Did)
+}
+
 func TestUpAfterAKill(t *testing.T) {
 	w := newWorld(t)
 	w.keep(state{claimed: true, pending: []string{"unknown/"}})

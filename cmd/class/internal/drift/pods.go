@@ -31,13 +31,7 @@ var workloads = []string{"Deployment", "DaemonSet", "StatefulSet"}
 // not what their workload makes, or have read what has been put right since; a healthy
 // one stays. It says what it did.
 func (c *Cluster) Pods(ctx context.Context, scope Scope, objects, changed []Object) (did []string, err error) {
-	namespaces := map[string]bool{}
-	for _, o := range objects {
-		if slices.Contains(workloads, o.Kind) {
-			namespaces[o.Namespace] = true
-		}
-	}
-	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
+	for _, namespace := range namespacesOf(objects, workloads...) {
 		said, err := c.podsOf(ctx, scope, namespace, objects, changed)
 		did = append(did, said...)
 		if err != nil {
@@ -47,19 +41,24 @@ func (c *Cluster) Pods(ctx context.Context, scope Scope, objects, changed []Obje
 	return did, nil
 }
 
+// namespacesOf are those of the objects of some kinds, each once, in order.
+func namespacesOf(objects []Object, kinds ...string) []string {
+	all := map[string]bool{}
+	for _, o := range objects {
+		if slices.Contains(kinds, o.Kind) {
+			all[o.Namespace] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
 // Evacuate has pods of the stack's Deployments made anew that are on nodes which do not run:
 // elsewhere they start at once, and there only after their node has. It says what it did.
 func (c *Cluster) Evacuate(ctx context.Context, nodes []string, objects []Object) (did []string, err error) {
 	if len(nodes) == 0 {
 		return nil, nil
 	}
-	namespaces := map[string]bool{}
-	for _, o := range objects {
-		if o.Kind == "Deployment" {
-			namespaces[o.Namespace] = true
-		}
-	}
-	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
+	for _, namespace := range namespacesOf(objects, "Deployment") {
 		pods, err := c.typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return did, kubeclient.Explain(err)
