@@ -522,10 +522,17 @@ func TestMakeInOrder(t *testing.T) {
 	var made []string
 	api := fake.NewAPIServer(t)
 	api.Created = func(o *unstructured.Unstructured) { made = append(made, o.GetKind()+" "+o.GetName()) }
-	prometheus := with(t, deployment, "metadata|name", `"prometheus"`)
-	require.NoError(t, connected(t, api).Make(context.Background(), []Object{object(t, deployment), object(t, prometheus), object(t, configMap),
-		object(t, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n"}}`)}))
-	assert.Equal(t, []string{"Namespace n", "ConfigMap c", "Deployment prometheus", "Deployment d"}, made)
+	named := func(name string) Object {
+		return object(t, with(t, deployment, "metadata|name", fmt.Sprintf("%q", name)))
+	}
+	var gone []Object
+	for i := range 2 * atOnce { // more than are made at a time
+		gone = append(gone, named(fmt.Sprint("d", i)))
+	}
+	gone = append(gone, named("prometheus"), object(t, configMap), object(t, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n"}}`))
+	require.NoError(t, connected(t, api).Make(context.Background(), gone))
+	require.Len(t, made, len(gone))
+	assert.Equal(t, []string{"Namespace n", "ConfigMap c", "Deployment prometheus"}, made[:3])
 }
 
 // A workload that lacks pods has its controller look again, and bears no trace of it.
