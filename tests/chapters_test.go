@@ -10,10 +10,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/components/images"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/takeover"
 )
 
@@ -39,7 +41,7 @@ func (r Run) at(c course.Chapter) Run {
 var newIn = map[string]map[course.Chapter][]string{
 	"own": {
 		course.Chapter03: nil,
-		course.Chapter32: {"Echo bootcamp", "Deployment bootcamp"},
+		course.Chapter32: {"Echo bootcamp", "Deployment bootcamp", "Images images", "Command images-pull", "Command images-load"},
 		course.Chapter33: {"Service bootcamp"},
 		course.Chapter41: {"Monitoring monitoring", "DaemonSet node-exporter", "Service node-exporter"},
 		course.Chapter42: {"Account prometheus", "ServiceAccount prometheus", "ClusterRole prometheus", "ClusterRoleBinding prometheus"},
@@ -96,7 +98,8 @@ func TestChapters(t *testing.T) {
 }
 
 // assertTouched holds a resource against what it was at the chapter before. Only what the
-// exercises need of Prometheus changes, with them, and what takes over is told of more.
+// exercises need of Prometheus changes, with them, and what takes over or brings images is
+// told of more.
 func assertTouched(t *testing.T, c course.Chapter, was, now *Registration) {
 	t.Helper()
 	ours, theirs := *was, *now
@@ -117,6 +120,17 @@ func assertTouched(t *testing.T, c course.Chapter, was, now *Registration) {
 		}
 		forget(&ours)
 		forget(&theirs)
+	case now.Name == images.PullName, now.Name == images.LoadName:
+		told := func(r *Registration) []hostimages.Wanted {
+			list, err := hostimages.Parse([]byte(r.Object()["stdin"].(string)))
+			require.NoError(t, err)
+			return list
+		}
+		assert.Subset(t, told(now), told(was), c)
+		for _, r := range []*Registration{&ours, &theirs} {
+			r.Inputs = r.Inputs.Copy()
+			delete(r.Inputs, "stdin")
+		}
 	case c == course.All && strings.HasSuffix(now.Name, "prometheus"):
 		return // with rules, another file and another right
 	case c == course.Chapter41 && now.Name == "cluster-claim":

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -11,10 +12,12 @@ import (
 
 	"k8sbootcamp/components/dashboards"
 	"k8sbootcamp/components/echo"
+	"k8sbootcamp/components/images"
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/monitoring"
 	"k8sbootcamp/components/rbac"
 	"k8sbootcamp/components/shared"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/sharedcluster"
 )
 
@@ -53,6 +56,20 @@ func newPlatform(a *shared.PlatformArgs) pulumi.RunFunc {
 
 func newAccount(a *rbac.Args) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error { _, err := rbac.New(ctx, "c", a); return err }
+}
+
+func newImages(a *images.Args) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error {
+		_, err := images.New(ctx, "images", a)
+		return err
+	}
+}
+
+func goodImages() *images.Args {
+	return &images.Args{
+		Images: []hostimages.Wanted{{Image: "echo:1"}}, Cluster: "bootcamp-dev",
+		Claim: pulumi.String(strings.Repeat("a", 32)), Made: pulumi.String("1"),
+	}
 }
 
 func goodKind() *kind.Args {
@@ -128,6 +145,13 @@ func TestComponentArguments(t *testing.T) {
 		make pulumi.RunFunc
 		want []string // in the error; none is good
 	}{
+		{"images: good", newImages(goodImages()), nil},
+		{"images: nil", newImages(nil), []string{"images.New", "args are nil"}},
+		{"images: none", newImages(change(goodImages, func(a *images.Args) { a.Images = nil })), []string{"no images"}},
+		{"images: image", newImages(change(goodImages, func(a *images.Args) { a.Images[0].Image = "echo:latest" })), []string{`"echo:latest"`, "latest"}},
+		{"images: cluster", newImages(change(goodImages, func(a *images.Args) { a.Cluster = "A b" })), []string{`"A b"`}},
+		{"images: claim", newImages(change(goodImages, func(a *images.Args) { a.Claim = nil })), []string{"claim"}},
+		{"images: made", newImages(change(goodImages, func(a *images.Args) { a.Made = nil })), []string{"one before"}},
 		{"kind: good", newKind(goodKind()), nil},
 		{"kind: least", newKind(&K{Name: "a", NodeImage: "node:1"}), nil},
 		{"kind: nil", newKind(nil), []string{"kind.New", "args are nil"}},

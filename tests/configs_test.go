@@ -73,6 +73,7 @@ var further = map[string]Run{
 	"hostPort without NodePort": {Config: map[string]string{"hostPort": "8088"}},
 	"NodePort without hostPort": {Config: map[string]string{"serviceType": "NodePort"}},
 	"current with all":          {Config: map[string]string{"edition": "current", "serviceType": "NodePort", "hostPort": "65535", "nodePort": "32767"}},
+	"nodes pull":                {Config: withSwitches(map[string]string{"imagePull": "nodes"})},
 	"odd stack name":            {Stack: "Student_01.Example"},
 	"long stack name":           {Stack: "a-stack-whose-name-is-longer-than-a-host-name-may-be-and-that-is-cut"},
 	"platform before the app":   onShared("class", "shared-platform", map[string]string{"chapter": "0-3"}),

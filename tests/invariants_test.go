@@ -22,6 +22,8 @@ import (
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/components/shared"
+	"k8sbootcamp/internal/hostimages"
+	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/sharedcluster"
 	"k8sbootcamp/internal/takeover"
 )
@@ -54,6 +56,8 @@ var commandVerbs = map[string][]any{
 	"[go tool kindcluster] claim":        {"claim", "delete"},
 	"[go tool kindcluster] create":       {"kubeconfig", "delete"},
 	"[go tool kindcluster] takeover":     {"takeover", nil},
+	"[go tool kindcluster] pull":         {"pull", nil},
+	"[go tool kindcluster] load":         {"load", nil},
 	"[go tool sharedcluster] takeover":   {"takeover", nil},
 	"[go tool sharedcluster] claim":      {"claim", "release"},
 	"[go tool sharedcluster] kubeconfig": {nil, nil},
@@ -61,6 +65,9 @@ var commandVerbs = map[string][]any{
 	"[go tool secret] password":          {nil, nil},
 	"[go tool secret] certificate":       {nil, nil},
 }
+
+// printNoSecret are those of them, by create, whose output may be seen.
+var printNoSecret = []any{kindcluster.VerbClaim, takeover.Verb, hostimages.VerbPull, hostimages.VerbLoad}
 
 // ignored are the changes that a resource may be blind to, by its name: what earlier
 // versions of this program set another way, and what would make all anew.
@@ -471,7 +478,7 @@ var invariants = []invariant{{
 		if leaks(resource.NewProperty(res.Inputs)) {
 			return fmt.Errorf("its inputs hold the kubeconfig or a password, not as a secret")
 		}
-		if create := res.Object()["create"]; res.Type == commandType && create != nil && create != "claim" && create != takeover.Verb {
+		if create := res.Object()["create"]; res.Type == commandType && create != nil && !slices.Contains(printNoSecret, create) {
 			if !slices.Contains(res.SecretOutputs, "stdout") {
 				return fmt.Errorf("its output stdout is no secret: %v", res.SecretOutputs)
 			}
@@ -511,8 +518,10 @@ var invariants = []invariant{{
 			return fmt.Errorf("deleteBeforeReplace is not set: two clusters cannot have one name")
 		case res.CreateLimit == "" || res.UpdateLimit == "" || res.DeleteLimit == "":
 			return fmt.Errorf("custom timeouts: %q, %q, %q", res.CreateLimit, res.UpdateLimit, res.DeleteLimit)
-		case c["triggers"] == nil && interpreter == "[go tool kindcluster]" && c["create"] != takeover.Verb:
+		case c["triggers"] == nil && interpreter == "[go tool kindcluster]" && c["delete"] != nil:
 			return fmt.Errorf("it has no triggers")
+		case c["triggers"] != nil && interpreter == "[go tool kindcluster]" && c["delete"] == nil:
+			return fmt.Errorf("it has triggers: it would be replaced, and is to be run again")
 		case c["triggers"] != nil && interpreter == "[go tool sharedcluster]" && c["create"] != "kubeconfig":
 			return fmt.Errorf("it has triggers: its delete would be run while the stack lives")
 		}

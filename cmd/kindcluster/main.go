@@ -15,6 +15,8 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/kubeclient"
 	"k8sbootcamp/internal/takeover"
@@ -22,10 +24,13 @@ import (
 	kindcmd "sigs.k8s.io/kind/pkg/cmd"
 )
 
-const usage = `usage: go tool kindcluster claim | create | kubeconfig | takeover | delete
+const usage = `usage: go tool kindcluster claim | create | kubeconfig | pull | load | takeover | delete
   claim       print the stack's claim, its mark: a new one, or the one it has
   create      make $BOOTCAMP_CLUSTER exist (kind's configuration on standard input), print its kubeconfig
   kubeconfig  print the kubeconfig of $BOOTCAMP_CLUSTER
+  pull        pull those of the images (JSON on standard input) that Docker has not; of what it
+              cannot, warn. The cluster need not be there
+  load        load them into those nodes of $BOOTCAMP_CLUSTER that are to run them and have them not
   takeover    delete those of $BOOTCAMP_OBJECTS in $BOOTCAMP_CLUSTER that are there, that Pulumi
               did not make, and that the last run did not print; print all
   delete      remove $BOOTCAMP_CLUSTER if it bears $BOOTCAMP_CLAIM`
@@ -79,6 +84,8 @@ func run(ctx context.Context, args []string) error {
 		}
 	case kindcluster.VerbKubeconfig:
 		out, err = m.Kubeconfig(ctx, c)
+	case hostimages.VerbPull, hostimages.VerbLoad:
+		err = images(ctx, args[0], m, c)
 	case takeover.Verb:
 		out, err = takeover.Run(ctx, os.Getenv(takeover.EnvObjects), printed, os.Stderr, func([]takeover.Object) (*rest.Config, error) {
 			kubeconfig, err := m.Kubeconfig(ctx, c)
@@ -96,4 +103,36 @@ func run(ctx context.Context, args []string) error {
 		fmt.Print(out)
 	}
 	return err
+}
+
+// images pulls or loads those on standard input.
+func images(ctx context.Context, verb string, m *kindcluster.Manager, c kindcluster.Identity) error {
+	var nodes []hostimages.Node
+	if verb == hostimages.VerbLoad {
+		found, err := m.Nodes(ctx, c)
+		if err != nil {
+			return err
+		}
+		for _, n := range found {
+			nodes = append(nodes, hostimages.Node{Name: n.Name, ControlPlane: n.ControlPlane})
+		}
+	}
+	list, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	wanted, err := hostimages.Parse(list)
+	if err != nil {
+		return err
+	}
+	api, err := docker.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	host := hostimages.New(api, os.Stderr)
+	if verb == hostimages.VerbPull {
+		return host.Warn(host.Pull(ctx, hostimages.Names(wanted)))
+	}
+	return host.Load(ctx, hostimages.DockerNodes{}, nodes, wanted)
 }

@@ -62,15 +62,18 @@ type Cluster struct {
 	Context    pulumi.StringOutput `pulumi:"context"`    // of the kubeconfig
 	Kubeconfig pulumi.StringOutput `pulumi:"kubeconfig"` // secret; YAML
 
+	Claim pulumi.StringOutput // the stack's mark on its nodes
+	Made  pulumi.StringOutput // another one of a cluster that was rebuilt
+
 	Provider *kubernetes.Provider
 	lifetime pulumi.Resource // the command that makes it
 	takeover pulumi.Resource // what was made by hand is gone then
 }
 
-// Options are for every in-cluster component: where it runs and what it lives
-// and dies with.
-func (c *Cluster) Options() []pulumi.ResourceOption {
-	return kube.LiveAndDieWith(c.Provider, c.lifetime, c.takeover)
+// Options are for every in-cluster component: where it runs, what it lives and dies
+// with, and what must be there before it.
+func (c *Cluster) Options(before ...pulumi.Resource) []pulumi.ResourceOption {
+	return kube.LiveAndDieWith(c.Provider, c.lifetime, append(before, c.takeover)...)
 }
 
 // New registers a kind cluster (course, chapter 0-3) and its provider. The
@@ -166,6 +169,11 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	c.Name = pulumi.String(args.Name).ToStringOutput()
 	c.Context = pulumi.String(contextName).ToStringOutput()
 	c.Kubeconfig = kubeconfig
+	c.Claim = claim.Stdout
+	// A cluster's kubeconfig has keys that were made with it. Their hash is no secret.
+	c.Made = pulumi.UnsecretWithContext(ctx.Context(), kubeconfig.ApplyT(func(s string) string {
+		return digest([]byte(s))
+	})).(pulumi.StringOutput)
 	c.lifetime = kind
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"name":       c.Name,

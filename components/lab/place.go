@@ -3,6 +3,7 @@ package lab
 import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"k8sbootcamp/components/images"
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/monitoring"
 	"k8sbootcamp/components/settings"
@@ -48,7 +49,15 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 			return err
 		}
 	}
-	return p.build(ctx, &place{options: on.Options(), name: on.Name, context: on.Context, kubeconfig: on.Kubeconfig})
+	var before []pulumi.Resource
+	if s.ImagePull == settings.PullByHost && len(p.images) > 0 {
+		brought, err := images.New(ctx, "images", &images.Args{Images: p.images, Cluster: args.Name, Claim: on.Claim, Made: on.Made})
+		if err != nil {
+			return err
+		}
+		before = append(before, brought.Loaded)
+	}
+	return p.build(ctx, &place{options: on.Options(before...), name: on.Name, context: on.Context, kubeconfig: on.Kubeconfig})
 }
 
 // newPlace is the stack's place on a shared cluster, once that was asked.

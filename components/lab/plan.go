@@ -11,6 +11,7 @@ import (
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/components/shared"
 	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/takeover"
 )
 
@@ -33,6 +34,9 @@ type plan struct {
 	monitoring *monitoring.Args // nil before chapter 4-1
 	dashboards bool
 	topics     []string
+
+	// images are those that its pods run.
+	images []hostimages.Wanted
 
 	// byHand are the objects of it that a student may have made already.
 	byHand []takeover.Object
@@ -71,6 +75,18 @@ func (p *plan) accountMayBeThere(name string) {
 	}
 }
 
+// runs notes images that pods run: on the workers, or where there are none on the one node.
+func (p *plan) runs(images ...string) {
+	for _, image := range images {
+		p.images = append(p.images, hostimages.Wanted{Image: image})
+	}
+}
+
+// runsEverywhere notes an image that a pod of every node runs.
+func (p *plan) runsEverywhere(image string) {
+	p.images = append(p.images, hostimages.Wanted{Image: image, Everywhere: true})
+}
+
 func (p *plan) addApp() {
 	if p.scope == monitoring.Class {
 		return
@@ -82,6 +98,7 @@ func (p *plan) addApp() {
 		RolloutTimeout: p.RolloutTimeout,
 		Restricted:     p.restricted,
 	}
+	p.runs(p.Images.Echo)
 	p.mayBeThere(course.App, "deployments")
 }
 
@@ -103,6 +120,7 @@ func (p *plan) addNodeExporter() {
 		ScrapeInterval:    p.ScrapeInterval,
 		RolloutTimeout:    p.RolloutTimeout,
 	}
+	p.runsEverywhere(p.Images.NodeExporter)
 	if p.scope == monitoring.Own { // on a shared cluster it is the class's
 		p.mayBeThere(course.NodeExporter, "daemonsets", "services")
 	}
@@ -115,6 +133,7 @@ func (p *plan) addAccount() {
 
 func (p *plan) addPrometheus() {
 	p.monitoring.Until = monitoring.Prometheus
+	p.runs(p.Images.Prometheus)
 	p.mayBeThere(course.Prometheus, "configmaps", "deployments", "services")
 }
 
@@ -127,10 +146,12 @@ func (p *plan) addExercises() {
 			ClassNamespace:        shared.PlatformNamespace,
 		}
 		p.monitoring.Rules = p.Rules
+		p.runs(p.Images.KubeStateMetrics)
 		p.accountMayBeThere(course.KubeStateMetrics)
 		p.mayBeThere(course.KubeStateMetrics, "deployments", "services")
 	}
 	if p.dashboards = p.Dashboards; p.dashboards {
+		p.runs(p.Images.Grafana)
 		p.mayBeThere(course.Grafana, "configmaps", "deployments", "secrets", "services")
 	}
 }
@@ -141,6 +162,9 @@ func (p *plan) addTopics() {
 	}
 	p.topics = p.Topics
 	for _, name := range p.topics {
+		if len(topicWorkloads[name]) > 0 {
+			p.runs(p.topicImage(name))
+		}
 		for _, made := range topicObjects[name] {
 			p.mayBeThere(made.name, made.resources...)
 		}

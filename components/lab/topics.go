@@ -49,25 +49,30 @@ func studentTopics(s *settings.Settings) shared.Topics {
 	return t
 }
 
+// topicImage is what the pods of a topic run.
+func (p *plan) topicImage(name string) string {
+	if name == settings.TopicStatefulSet {
+		return p.Images.Prometheus
+	}
+	return p.Images.Topic
+}
+
 // newTopics registers the topics that are on.
 func (p *plan) newTopics(ctx *pulumi.Context, at *place) error {
-	pods := func(image string) topics.Pods {
-		return topics.Pods{Namespace: p.namespace, Image: image, RolloutTimeout: p.RolloutTimeout, Restricted: p.restricted}
-	}
-	agnhost := pods(p.Images.Topic)
 	for _, name := range p.topics {
+		pods := topics.Pods{Namespace: p.namespace, Image: p.topicImage(name), RolloutTimeout: p.RolloutTimeout, Restricted: p.restricted}
 		var err error
 		switch name {
 		case settings.TopicEnv:
-			_, err = topics.NewEnv(ctx, name, &topics.EnvArgs{Pods: agnhost, Greeting: p.Greeting}, at.options...)
+			_, err = topics.NewEnv(ctx, name, &topics.EnvArgs{Pods: pods, Greeting: p.Greeting}, at.options...)
 		case settings.TopicConfigMap:
-			_, err = topics.NewConfigMap(ctx, name, &topics.ConfigMapArgs{Pods: agnhost, Greeting: p.Greeting}, at.options...)
+			_, err = topics.NewConfigMap(ctx, name, &topics.ConfigMapArgs{Pods: pods, Greeting: p.Greeting}, at.options...)
 		case settings.TopicSecret:
-			_, err = topics.NewSecret(ctx, name, &topics.SecretArgs{Pods: agnhost}, at.options...)
+			_, err = topics.NewSecret(ctx, name, &topics.SecretArgs{Pods: pods}, at.options...)
 		case settings.TopicStatefulSet:
-			_, err = topics.NewStatefulSet(ctx, name, &topics.StatefulSetArgs{Pods: pods(p.Images.Prometheus)}, at.options...)
+			_, err = topics.NewStatefulSet(ctx, name, &topics.StatefulSetArgs{Pods: pods}, at.options...)
 		case settings.TopicVolume:
-			_, err = topics.NewVolume(ctx, name, &topics.VolumeArgs{Pods: agnhost}, at.options...)
+			_, err = topics.NewVolume(ctx, name, &topics.VolumeArgs{Pods: pods}, at.options...)
 		case settings.TopicIngress:
 			_, err = topics.NewIngress(ctx, name, &topics.IngressArgs{Namespace: p.namespace, Host: p.host}, at.options...)
 		}

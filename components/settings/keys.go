@@ -62,6 +62,7 @@ var Keys = []Key{
 	image("labelProxyImage", func(i *editions.Images) *string { return &i.LabelProxy }),
 	image("grafanaImage", func(i *editions.Images) *string { return &i.Grafana }),
 	image("topicImage", func(i *editions.Images) *string { return &i.Topic }),
+	oneOf("imagePull", ImagePulls, func(s *Settings, v ImagePull) { s.ImagePull = v }),
 	duration("rolloutTimeout", "2m30s", "10s", "1h", "90s or 10m", func(s *Settings) *time.Duration { return &s.RolloutTimeout }),
 	text("kubeContext", "the name of a context", 253, func(s *Settings) *string { return &s.KubeContext }),
 	text("kubeconfigPath", "the path of a kubeconfig; empty is kubectl's own rule", 4096, func(s *Settings) *string { return &s.KubeconfigPath }),

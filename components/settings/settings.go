@@ -38,6 +38,18 @@ const (
 // Modes are all modes, the default first.
 var Modes = []Mode{OwnCluster, SharedPlatform, SharedStudent}
 
+// ImagePull is who pulls the images of the pods.
+type ImagePull string
+
+// Who there is.
+const (
+	PullByHost  ImagePull = "host"  // this machine's Docker, once, which the nodes are given them from
+	PullByNodes ImagePull = "nodes" // each node by itself
+)
+
+// ImagePulls are all of them, the default first.
+var ImagePulls = []ImagePull{PullByHost, PullByNodes}
+
 // Chapters are those that a lab can stand at, the default first: each but the whole course
 // makes something by hand.
 var Chapters = []course.Chapter{
@@ -76,8 +88,9 @@ type Settings struct {
 	Topics   []string // of chapter 5, in the order of Topics, each once
 	Greeting string   // what the topics env and configmap show
 
-	Edition editions.Name
-	Images  editions.Images // the edition's, with the overrides
+	Edition   editions.Name
+	Images    editions.Images // the edition's, with the overrides
+	ImagePull ImagePull       // of the pods', on a cluster of the stack's own
 
 	RolloutTimeout time.Duration // for each workload's pods to be ready
 }

@@ -18,8 +18,8 @@ func Interpreter(name string) pulumi.StringArray {
 	return pulumi.ToStringArray([]string{"go", "tool", name})
 }
 
-// Timeouts bound one run of a tool. They are generous: kind pulls a node image of
-// about a gigabyte on the first one.
+// Timeouts bound one run of a tool. They are generous: the first one pulls a node image of
+// about a gigabyte.
 func Timeouts(d string) pulumi.ResourceOption {
 	return pulumi.Timeouts(&pulumi.CustomTimeouts{Create: d, Update: d, Delete: "5m"})
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -169,4 +170,16 @@ func Publisher(ctx context.Context, port int) (container, cluster string, err er
 	first, _, _ := strings.Cut(string(out), "\n")
 	container, cluster, _ = strings.Cut(strings.TrimSpace(first), " ")
 	return container, cluster, nil
+}
+
+// Feed runs the docker command with this standard input. Its error is as Run's.
+func Feed(ctx context.Context, stdin io.Reader, args ...string) error {
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.Stdin, cmd.Stderr = stdin, &stderr
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("docker %s: %w: %s", args[0], err, Tail(stderr.Bytes(), 1000))
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -43,6 +44,7 @@ type Call string
 // The calls.
 const (
 	Ping           Call = "ping"
+	Pull           Call = "pull"
 	Containers     Call = "containers"
 	Create         Call = "create"
 	Delete         Call = "delete"
@@ -98,6 +100,9 @@ type Cluster struct {
 	// Kubeconfig, where it is set, is given instead of one with Server and Key.
 	Kubeconfig []byte
 
+	// Images are those that were loaded into its nodes.
+	Images []string
+
 	// Objects are what a test keeps in the cluster, by keys of its own. Those of a
 	// copy are changed by replacing them, never inside.
 	Objects map[string]map[string]any
@@ -133,7 +138,7 @@ func (d *Docker) build(name string, config *v1alpha4.Cluster, nodes int) *Cluste
 	c := &Cluster{Number: d.made, Config: *config, name: name, Objects: map[string]map[string]any{}}
 	c.Server = fmt.Sprintf("https://%s-%d.invalid:6443", name, c.Number)
 	for i, n := range config.Nodes[:nodes] {
-		node := kindcluster.Container{Name: name + suffix(i), Running: true}
+		node := kindcluster.Container{Name: name + suffix(i), Running: true, ControlPlane: i == 0}
 		for _, m := range n.ExtraMounts {
 			node.Mounts = append(node.Mounts, m.ContainerPath)
 		}
@@ -218,6 +223,7 @@ func (d *Docker) Clone() *Docker {
 	for name, c := range d.Clusters {
 		n := *c
 		n.Nodes = slices.Clone(c.Nodes)
+		n.Images = slices.Clone(c.Images)
 		n.Objects = map[string]map[string]any{}
 		for k, o := range c.Objects {
 			n.Objects[k] = maps.Clone(o)
@@ -279,6 +285,11 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]kindcluster.
 		return slices.Clone(c.Nodes), nil
 	}
 	return nil, nil
+}
+
+// Pull finds that the image is there.
+func (d *Docker) Pull(ctx context.Context, image string, _ io.Writer) error {
+	return d.asked(ctx, Pull, image)
 }
 
 // Create makes a cluster; half of it is one container with no Kubernetes in it.

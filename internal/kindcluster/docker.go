@@ -22,6 +22,8 @@ import (
 	"sigs.k8s.io/kind/pkg/log"
 
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostimages"
+	"k8sbootcamp/internal/hostlock"
 )
 
 // finishedFile lies in the control plane's file system once all is built.
@@ -29,6 +31,9 @@ const finishedFile = "/kind/bootcamp.finished"
 
 // adminConf is kubeadm's kubeconfig inside the control plane.
 const adminConf = "/etc/kubernetes/admin.conf"
+
+// roleLabel is kind's own of what a node's container is.
+const roleLabel = "io.x-k8s.kind.role"
 
 // DockerDriver is the Driver of kind's library and the docker command. Each call has
 // a kubeconfig file of its own, so the user's is never read or written.
@@ -60,8 +65,9 @@ func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Contai
 		return nil, err
 	}
 	var list []struct {
-		Name  string
-		State struct {
+		Name   string
+		Config struct{ Labels map[string]string }
+		State  struct {
 			Running, Paused bool
 			StartedAt       time.Time
 		}
@@ -75,7 +81,8 @@ func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Contai
 	}
 	found := make([]Container, len(list))
 	for i, c := range list {
-		found[i] = Container{Name: strings.TrimPrefix(c.Name, "/"), Running: c.State.Running && !c.State.Paused, Started: c.State.StartedAt}
+		found[i] = Container{Name: strings.TrimPrefix(c.Name, "/"), Running: c.State.Running && !c.State.Paused, Started: c.State.StartedAt,
+			ControlPlane: c.Config.Labels[roleLabel] == string(v1alpha4.ControlPlaneRole)}
 		for _, n := range c.NetworkSettings.Networks { // a node has one
 			found[i].Address = n.IPAddress
 		}
@@ -84,6 +91,17 @@ func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Contai
 		}
 	}
 	return found, nil
+}
+
+// Pull has Docker have a node image, which kind would pull itself, but say nothing
+// meanwhile. Its error is *hostimages.Error, *docker.Error, or the context's.
+func (d *DockerDriver) Pull(ctx context.Context, image string, log io.Writer) error {
+	api, err := docker.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	return hostimages.New(api, log).Pull(ctx, []string{image})
 }
 
 // Create runs kind, which removes what it made where it fails.
@@ -282,7 +300,7 @@ func (d *DockerDriver) controlPlane(cluster string) (nodes.Node, error) {
 // folder has the cluster's name, so that what a killed run left, an
 // administrator's key perhaps, goes with the next one.
 func withKubeconfig(cluster string, do func(file string) error) error {
-	private, err := privateDir()
+	private, err := hostlock.Dir()
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/kind/pkg/log"
 
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostlock"
 )
 
 var (
@@ -56,7 +57,7 @@ func TestWithKubeconfig(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	var seen []string
 	for _, want := range []error{nil, errBoom} {
-		private, err := privateDir()
+		private, err := hostlock.Dir()
 		require.NoError(t, err)
 		left := filepath.Join(private, "bootcamp-file.kube")
 		require.NoError(t, os.Mkdir(left, 0o700))

@@ -23,6 +23,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+
+	"k8sbootcamp/internal/hostlock"
 )
 
 // Limits of one run. None of them is met by a healthy machine; they are there
@@ -60,6 +62,7 @@ const EnvPrinted = "PULUMI_COMMAND_STDOUT"
 const (
 	EnvName  = "BOOTCAMP_CLUSTER"
 	EnvClaim = "BOOTCAMP_CLAIM"
+	EnvMade  = "BOOTCAMP_CLUSTER_MADE" // read by nobody: another one runs a command again
 )
 
 // markRoot is the folder, inside a node, of the mount that tells the owner.
@@ -115,6 +118,8 @@ type Container struct {
 	Started time.Time // the last time
 	Address string    // in kind's network; empty where it does not run
 	Mounts  []string  // paths inside the container
+
+	ControlPlane bool
 }
 
 // Driver is what this package asks of kind and of Docker.
@@ -123,6 +128,8 @@ type Driver interface {
 	Ping(ctx context.Context) error
 	// Containers lists the nodes of a cluster, running or not.
 	Containers(ctx context.Context, cluster string) ([]Container, error)
+	// Pull makes sure that Docker has an image; progress goes to log.
+	Pull(ctx context.Context, image string, log io.Writer) error
 	// Create builds the cluster; where it fails, nothing of it is left.
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
@@ -204,6 +211,9 @@ func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string
 }
 
 func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Cluster, mark string) (_ string, err error) {
+	if err := m.pull(ctx, config); err != nil {
+		return "", err
+	}
 	for i := range config.Nodes {
 		config.Nodes[i].ExtraMounts = append(config.Nodes[i].ExtraMounts,
 			v1alpha4.Mount{HostPath: "/dev/null", ContainerPath: mark, Readonly: true})
@@ -242,6 +252,26 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 		return "", errors.Join(err, m.remove(context.WithoutCancel(ctx), name))
 	}
 	return m.Driver.Kubeconfig(ctx, name)
+}
+
+// pull makes sure that Docker has the images of a cluster's nodes.
+func (m *Manager) pull(ctx context.Context, config *v1alpha4.Cluster) error {
+	log := m.Log
+	if log == nil {
+		log = io.Discard
+	}
+	var images []string
+	for _, n := range config.Nodes {
+		if n.Image != "" && !slices.Contains(images, n.Image) { // kind has one of its own
+			images = append(images, n.Image)
+		}
+	}
+	for _, image := range images {
+		if err := m.Driver.Pull(ctx, image, log); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *Manager) adoptable(ctx context.Context, name string, found []Container, mark string, nodes int) bool {
@@ -308,16 +338,33 @@ func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (string, error) {
 		return "", err
 	}
 	defer unlock()
+	if _, err := m.own(ctx, c); err != nil {
+		return "", err
+	}
+	return m.Driver.Kubeconfig(ctx, c.Name)
+}
+
+// Nodes returns those of the stack's cluster, and waits for no other run. Its errors are
+// as Kubeconfig's.
+func (m *Manager) Nodes(ctx context.Context, c Identity) ([]Container, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return m.own(ctx, c)
+}
+
+// own returns the nodes of the stack's cluster, or ErrGone or ErrForeign.
+func (m *Manager) own(ctx context.Context, c Identity) ([]Container, error) {
 	found, err := m.Driver.Containers(ctx, c.Name)
 	switch {
 	case err != nil:
-		return "", err
+		return nil, err
 	case len(found) == 0:
-		return "", fmt.Errorf("cluster %s %w; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name, ErrGone)
+		return nil, fmt.Errorf("cluster %s %w; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name, ErrGone)
 	case !Owned(found, c.Claim):
-		return "", Foreign(c.Name, found)
+		return nil, Foreign(c.Name, found)
 	}
-	return m.Driver.Kubeconfig(ctx, c.Name)
+	return found, nil
 }
 
 // Delete removes the stack's cluster, finished or not. A cluster that is gone
@@ -371,7 +418,8 @@ func (m *Manager) start(ctx context.Context, name string) (unlock func(), err er
 	if err := m.Driver.Ping(ctx); err != nil {
 		return nil, err
 	}
-	return lock(ctx, name, func() {
+	// The other may be the orphan of a killed `pulumi up`, which is still building.
+	return hostlock.Take(ctx, name, func() {
 		m.say("another run is still at work on cluster %s; waiting for it", name)
 	})
 }

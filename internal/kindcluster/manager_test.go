@@ -107,6 +107,56 @@ func TestEnsureCreates(t *testing.T) {
 	assert.Equal(t, v1alpha4.WorkerRole, made.Nodes[1].Role)
 }
 
+// TestEnsurePullsNodeImages: each once, before kind builds; where one does not come nothing
+// is built, and that alone is said.
+func TestEnsurePullsNodeImages(t *testing.T) {
+	t.Parallel()
+	m, d, c := setup(t)
+	m.Limits = func() InotifyLimits { return InotifyLimits{Instances: 1, Watches: 1} } // which have nothing to do with it
+	var pulled []string
+	d.On = func(_ context.Context, call fake.Call, of string) error {
+		if call == fake.Pull {
+			pulled = append(pulled, of)
+			assert.Empty(t, d.Clusters)
+			return errBoom
+		}
+		return nil
+	}
+	three := twoNodes + "- role: worker\n  image: node:2\n"
+	_, err := m.Ensure(t.Context(), c, []byte(three))
+	assert.Equal(t, errBoom, err)
+	assert.Empty(t, d.Changes)
+
+	d.On = func(_ context.Context, call fake.Call, of string) error {
+		if call == fake.Pull {
+			pulled = append(pulled, of)
+		}
+		return nil
+	}
+	_, err = m.Ensure(t.Context(), c, []byte(three))
+	require.NoError(t, err)
+	_, err = m.Ensure(t.Context(), c, []byte(three))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"node:1", "node:1", "node:2"}, pulled, "for a cluster that is there nothing is pulled")
+}
+
+// TestNodes are those of the stack's cluster, the control plane told apart; another's are not.
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	m, _, c := built(t)
+	found, err := m.Nodes(t.Context(), c)
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	assert.True(t, found[0].ControlPlane)
+	assert.False(t, found[1].ControlPlane)
+	_, err = m.Nodes(t.Context(), Identity{Name: c.Name, Claim: others})
+	assert.ErrorIs(t, err, ErrForeign)
+	_, err = m.Nodes(t.Context(), Identity{Name: c.Name + "-x", Claim: claim})
+	assert.ErrorIs(t, err, ErrGone)
+	_, err = m.Nodes(t.Context(), Identity{Name: "A b", Claim: claim})
+	assert.ErrorIs(t, err, ErrName)
+}
+
 // TestMarkPath has a fixed value: a cluster whose mark this project no longer
 // knows would be lost.
 func TestMarkPath(t *testing.T) {

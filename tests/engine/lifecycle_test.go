@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/components/images"
 	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
@@ -47,6 +48,12 @@ var inClusterKeys = []string{
 	"ServiceAccount/default/prometheus",
 }
 
+// The commands that bring images.
+const (
+	pullImages = "Command " + images.PullName
+	loadImages = "Command " + images.LoadName
+)
+
 // madeAfter are pairs of which the second needs the first. Deletes keep the
 // reverse order, except in a replacement: there the engine sends them at once.
 var madeAfter = [][2]string{
@@ -58,6 +65,8 @@ var madeAfter = [][2]string{
 	{"ClusterRoleBinding prometheus", "Deployment prometheus"}, {"ConfigMap prometheus", "Deployment prometheus"},
 	{"Stack bootcamp-dev", "Kind cluster"},
 	{"kubernetes cluster", "Echo bootcamp"}, {"kubernetes cluster", "Monitoring monitoring"},
+	{"Images images", pullImages}, {pullImages, loadImages}, {"Command cluster", loadImages},
+	{loadImages, "Deployment bootcamp"}, {loadImages, "Service bootcamp"}, {loadImages, "DaemonSet node-exporter"}, {loadImages, "Deployment prometheus"},
 	{"Command cluster-takeover", "Deployment bootcamp"}, {"Command cluster-takeover", "Service bootcamp"},
 	{"Command cluster-takeover", "DaemonSet node-exporter"}, {"Command cluster-takeover", "Service node-exporter"},
 	{"Command cluster-takeover", "ServiceAccount prometheus"}, {"Command cluster-takeover", "ClusterRole prometheus"},
@@ -94,30 +103,62 @@ func takesOver(op string) string { return op + " Command " + tool.TakeOverName }
 var (
 	stepsFirstUp = slices.Concat(
 		one("create Stack bootcamp-dev"),
-		steps{{"create Kind cluster", "create command default_1_2_1"}},
+		steps{{"create Kind cluster", "create command default_1_2_1", "create " + pullImages}},
 		one("create Command cluster-claim", "create Command cluster"),
-		steps{append(each(inCluster, "create"), "create kubernetes cluster", takesOver("create"))})
+		steps{append(each(inCluster, "create"), "create kubernetes cluster", takesOver("create"), "create Images images", "create "+loadImages)})
 	stepsReplace = slices.Concat(
 		steps{each(inCluster, "delete-replaced")},
-		one("delete-replaced Command cluster", "replace Command cluster", "create-replacement Command cluster", "update kubernetes cluster"),
+		one("delete-replaced Command cluster", "replace Command cluster", "create-replacement Command cluster"),
+		steps{{"update kubernetes cluster", "update " + loadImages}},
 		steps{each(inCluster, "replace", "create-replacement")})
-	stepsDestroy = slices.Concat(
-		steps{append(each(inCluster, "delete"), "delete kubernetes cluster", takesOver("delete"))},
+	// Where the images change too.
+	stepsReplaceAll = slices.Concat(stepsReplace, one("update "+pullImages))
+	stepsDestroy    = slices.Concat(
+		steps{append(each(inCluster, "delete"), "delete kubernetes cluster", takesOver("delete"), "delete "+loadImages)},
 		one("delete Command cluster", "delete Command cluster-claim"),
-		steps{{"delete Kind cluster", "delete command default_1_2_1", "delete Stack bootcamp-dev"}})
+		steps{{"delete Kind cluster", "delete command default_1_2_1", "delete Stack bootcamp-dev", "delete " + pullImages, "delete Images images"}})
 )
+
+// beside are the steps that may come at any time, for nothing but images-load waits for
+// them: those of images-pull, and of the component that it is in.
+func beside(step string) bool {
+	return strings.HasSuffix(step, pullImages) || strings.HasSuffix(step, "Images images")
+}
 
 // requireSteps compares what the engine did with what it should.
 func requireSteps(t *testing.T, want steps, got []string) {
 	t.Helper()
-	rest := got
+	all, ordered := got, steps{}
+	var free []string
+	for _, group := range want {
+		var kept []string
+		for _, step := range group {
+			if beside(step) {
+				free = append(free, step)
+			} else {
+				kept = append(kept, step)
+			}
+		}
+		if len(kept) > 0 {
+			ordered = append(ordered, kept)
+		}
+	}
+	var did []string
+	got = slices.DeleteFunc(slices.Clone(got), func(step string) bool {
+		if beside(step) {
+			did = append(did, step)
+		}
+		return beside(step)
+	})
+	require.ElementsMatch(t, free, did, "steps that may come at any time, of all:\n%s", strings.Join(all, "\n"))
+	want, rest := ordered, got
 	for i, group := range want {
 		n := min(len(group), len(rest))
 		require.ElementsMatch(t, group, rest[:n], "group %d of the steps, of all:\n%s", i+1, strings.Join(got, "\n"))
 		rest = rest[n:]
 	}
 	require.Empty(t, rest, "steps beyond those expected")
-	requireOrder(t, got)
+	requireOrder(t, all)
 }
 
 func requireOrder(t testing.TB, got []string) {
@@ -191,18 +232,21 @@ func TestLifecycle(t *testing.T) {
 			require.Equal(t, inClusterKeys, keys(s.world.Clusters["bootcamp-dev"]))
 			require.Equal(t, 4, s.world.containers())
 		},
-		"no-op up":              change(nil, nil, nil),
-		"replicas":              change(nil, cfg{"replicas": "5"}, one("update Deployment bootcamp")),
-		"service type":          change(nil, cfg{"serviceType": "NodePort"}, one("update Service bootcamp")),
-		"service type and back": change(cfg{"serviceType": "NodePort", "nodePort": "30100"}, nil, one("update Service bootcamp")),
-		"load balancer":         change(nil, cfg{"serviceType": "LoadBalancer"}, one("update Service bootcamp")),
-		"scrape interval":       change(nil, cfg{"scrapeInterval": "5s"}, one("update ConfigMap prometheus", "update Deployment prometheus")),
-		"rollout timeout":       change(nil, cfg{"rolloutTimeout": "5m"}, nil),
-		"echo image":            change(nil, cfg{"echoImage": "registry.example/echo:1"}, one("update Deployment bootcamp")),
-		"chapter 4":             change(cfg{"chapter": "3-3"}, nil, steps{append(each(monitoringAll, "create"), takesOver("update"))}),
-		"chapter 4 undone":      change(nil, cfg{"chapter": "3-3"}, steps{append(each(monitoringAll, "delete"), takesOver("update"))}),
-		"exercises on":          change(nil, exercises, steps{append(each(exercisesAll, "create"), each([]string{"ConfigMap prometheus", "Deployment prometheus", "Command " + tool.TakeOverName}, "update")...)}),
-		"exercises off":         change(exercises, nil, steps{append(each(exercisesAll, "delete"), each([]string{"ConfigMap prometheus", "Deployment prometheus", "Command " + tool.TakeOverName}, "update")...)}),
+		"no-op up":                    change(nil, nil, nil),
+		"replicas":                    change(nil, cfg{"replicas": "5"}, one("update Deployment bootcamp")),
+		"service type":                change(nil, cfg{"serviceType": "NodePort"}, one("update Service bootcamp")),
+		"service type and back":       change(cfg{"serviceType": "NodePort", "nodePort": "30100"}, nil, one("update Service bootcamp")),
+		"load balancer":               change(nil, cfg{"serviceType": "LoadBalancer"}, one("update Service bootcamp")),
+		"scrape interval":             change(nil, cfg{"scrapeInterval": "5s"}, one("update ConfigMap prometheus", "update Deployment prometheus")),
+		"rollout timeout":             change(nil, cfg{"rolloutTimeout": "5m"}, nil),
+		"echo image":                  change(nil, cfg{"echoImage": "registry.example/echo:1"}, one("update "+pullImages, "update "+loadImages, "update Deployment bootcamp")),
+		"echo image, that nodes pull": change(cfg{"imagePull": "nodes"}, cfg{"imagePull": "nodes", "echoImage": "registry.example/echo:1"}, one("update Deployment bootcamp")),
+		"nodes pull":                  change(nil, cfg{"imagePull": "nodes"}, steps{each([]string{"Images images", pullImages, loadImages}, "delete")}),
+		"nodes pull no more":          change(cfg{"imagePull": "nodes"}, nil, steps{each([]string{"Images images", pullImages, loadImages}, "create")}),
+		"chapter 4":                   change(cfg{"chapter": "3-3"}, nil, steps{append(each(monitoringAll, "create"), takesOver("update"), "update "+pullImages, "update "+loadImages)}),
+		"chapter 4 undone":            change(nil, cfg{"chapter": "3-3"}, steps{append(each(monitoringAll, "delete"), takesOver("update"), "update "+pullImages, "update "+loadImages)}),
+		"exercises on":                change(nil, exercises, steps{append(each(exercisesAll, "create"), each([]string{"ConfigMap prometheus", "Deployment prometheus", "Command " + tool.TakeOverName, pullImages, loadImages}, "update")...)}),
+		"exercises off":               change(exercises, nil, steps{append(each(exercisesAll, "delete"), each([]string{"ConfigMap prometheus", "Deployment prometheus", "Command " + tool.TakeOverName, pullImages, loadImages}, "update")...)}),
 		"exercises, another shape": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(exercises).err)
 			to := maps.Clone(exercises)
@@ -210,15 +254,15 @@ func TestLifecycle(t *testing.T) {
 			require.NoError(t, s.up(to).err)
 			requireFresh(t, s, to)
 		},
-		"edition, same node":     change(cfg{"nodeImage": node}, cfg{"nodeImage": node, "edition": "current"}, steps{each([]string{"Deployment bootcamp", "DaemonSet node-exporter", "Deployment prometheus"}, "update")}),
-		"edition":                change(nil, cfg{"edition": "current"}, stepsReplace),
+		"edition, same node":     change(cfg{"nodeImage": node}, cfg{"nodeImage": node, "edition": "current"}, steps{each([]string{"Deployment bootcamp", "DaemonSet node-exporter", "Deployment prometheus", pullImages, loadImages}, "update")}),
+		"edition":                change(nil, cfg{"edition": "current"}, stepsReplaceAll),
 		"workers":                change(nil, cfg{"workers": "1"}, stepsReplace),
 		"no workers":             change(nil, cfg{"workers": "0"}, stepsReplace),
 		"node image":             change(nil, cfg{"nodeImage": node}, stepsReplace),
 		"host port":              change(nil, cfg{"serviceType": "NodePort", "hostPort": "18080"}, stepsReplace),
 		"node port without host": change(cfg{"serviceType": "NodePort"}, cfg{"serviceType": "NodePort", "nodePort": "30081"}, one("update Service bootcamp")),
 		"everything at once": change(cfg{"replicas": "1"},
-			cfg{"replicas": "4", "serviceType": "NodePort", "nodePort": "30082", "hostPort": "18081", "workers": "2", "edition": "current", "scrapeInterval": "1m"}, stepsReplace),
+			cfg{"replicas": "4", "serviceType": "NodePort", "nodePort": "30082", "hostPort": "18081", "workers": "2", "edition": "current", "scrapeInterval": "1m"}, stepsReplaceAll),
 
 		"destroy": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
@@ -341,14 +385,29 @@ func TestLifecycle(t *testing.T) {
 			bad := cfg{"echoImage": "registry.example/none:1"}
 			require.NoError(t, s.up(nil).err)
 			s.world.broken[bad["echoImage"]] = true
+			for range 2 { // the same again fails again, and is not called unchanged
+				o := s.once(up, bad, false)
+				require.Error(t, o.err)
+				require.Contains(t, o.said, "image "+bad["echoImage"]+" cannot be pulled")
+				require.NotContains(t, o.steps, "update Deployment bootcamp", "it is said before pods are waited for")
+			}
+			o := s.up(nil)
+			require.NoError(t, o.err)
+			requireSteps(t, one("update "+pullImages), o.steps)
+			requireFresh(t, s, nil)
+		},
+		"a bad image, that nodes pull": func(t *testing.T, s *sim) {
+			bad, good := cfg{"imagePull": "nodes", "echoImage": "registry.example/none:1"}, cfg{"imagePull": "nodes"}
+			require.NoError(t, s.up(good).err)
+			s.world.broken[bad["echoImage"]] = true
 			o := s.once(up, bad, false)
 			require.Error(t, o.err)
 			require.Contains(t, o.said, "ImagePullBackOff: "+bad["echoImage"])
 			require.Error(t, s.once(up, bad, false).err, "the same again fails again, and is not called unchanged")
-			o = s.up(nil)
+			o = s.up(good)
 			require.NoError(t, o.err)
 			requireSteps(t, one("update Deployment bootcamp"), o.steps)
-			requireFresh(t, s, nil)
+			requireFresh(t, s, good)
 		},
 		"a foreign cluster of the name": func(t *testing.T, s *sim) {
 			other := newSim(t, s.world, "dev")

@@ -18,6 +18,7 @@ import (
 
 	"k8sbootcamp/internal/certificate"
 	"k8sbootcamp/internal/fake"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/password"
 	"k8sbootcamp/internal/sharedcluster"
@@ -235,6 +236,12 @@ func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]
 		out, err = m.Kubeconfig(ctx, c)
 	case kindcluster.VerbDelete:
 		err = m.Delete(ctx, c)
+	case hostimages.VerbPull: // what it cannot pull is a warning
+		err = w.Change("pull images", func(bool) error { return nil })
+	case hostimages.VerbLoad:
+		if _, err = m.Nodes(ctx, c); err == nil {
+			err = w.loadImages(c.Name, stdin)
+		}
 	case takeover.Verb:
 		if out, err = w.takeOver(env, c.Name); err == nil {
 			_, err = m.Kubeconfig(ctx, c)
@@ -246,6 +253,24 @@ func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]
 		return "", fmt.Errorf("exit status 1: running %q:\n%s%w", verb, log.String(), err)
 	}
 	return strings.TrimSuffix(out, "\n"), nil
+}
+
+// loadImages is package hostimages, whose work is proven elsewhere, on a cluster of the
+// world.
+func (w *world) loadImages(cluster, list string) error {
+	images, err := hostimages.Parse([]byte(list))
+	if err != nil {
+		return err
+	}
+	return w.Change("load images", func(bool) error {
+		for _, i := range images {
+			if w.broken[i.Image] {
+				return fmt.Errorf("image %s cannot be pulled", i.Image)
+			}
+			w.Clusters[cluster].Images = append(w.Clusters[cluster].Images, i.Image)
+		}
+		return nil
+	})
 }
 
 // byHand is a field of an object that Pulumi did not make.
@@ -405,7 +430,7 @@ func kubernetesProvider(w *world) plugin.Provider {
 		if err != nil {
 			return plugin.CreateResponse{Status: resource.StatusUnknown}, err
 		}
-		status, err := w.await(in)
+		status, err := w.await(c, in)
 		return plugin.CreateResponse{ID: id(in), Properties: live(in), Status: status}, err
 	}
 	p.UpdateF = func(_ context.Context, r plugin.UpdateRequest) (plugin.UpdateResponse, error) {
@@ -424,7 +449,7 @@ func kubernetesProvider(w *world) plugin.Provider {
 		if err != nil {
 			return plugin.UpdateResponse{Status: resource.StatusUnknown}, err
 		}
-		status, err := w.await(in)
+		status, err := w.await(c, in)
 		return plugin.UpdateResponse{Properties: live(in), Status: status}, err
 	}
 	p.DeleteF = func(_ context.Context, r plugin.DeleteRequest) (plugin.DeleteResponse, error) {
@@ -463,14 +488,19 @@ func kubernetesProvider(w *world) plugin.Provider {
 }
 
 // await waits for a workload's pods, which never come where an image cannot be
-// pulled; the object is there all the same.
-func (w *world) await(in resource.PropertyMap) (resource.Status, error) {
+// pulled; the object is there all the same. Where images are loaded into the nodes, they
+// are to be there by now.
+func (w *world) await(c *fake.Cluster, in resource.PropertyMap) (resource.Status, error) {
 	containers := at(in, "spec.template.spec.containers")
 	if !containers.IsArray() {
 		return resource.StatusOK, nil
 	}
 	for _, container := range containers.ArrayValue() {
-		if image := text(container.ObjectValue(), "image"); w.broken[image] {
+		image := text(container.ObjectValue(), "image")
+		if loaded := c.Images; len(loaded) > 0 && !slices.Contains(loaded, image) {
+			return resource.StatusPartialFailure, &plugin.InitError{Reasons: []string{"never loaded: " + image}}
+		}
+		if w.broken[image] {
 			return resource.StatusPartialFailure, &plugin.InitError{Reasons: []string{"ImagePullBackOff: " + image}}
 		}
 	}

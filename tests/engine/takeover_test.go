@@ -38,7 +38,8 @@ func TestTakeover(t *testing.T) {
 	}
 	// What the text's node-exporter lacks on Kubernetes 1.24 came later.
 	toleration := []string{"update DaemonSet node-exporter"}
-	own := append([]string{takesOver("create")}, toleration...) // so did the chapters
+	// So did the chapters, and images that the host's Docker pulls.
+	own := append([]string{takesOver("create"), "create Images images", "create " + pullImages, "create " + loadImages}, toleration...)
 	// So did, on a shared cluster, the one policy in the place of that against
 	// external IPs, and bounds of all that can be counted.
 	platform := append([]string{

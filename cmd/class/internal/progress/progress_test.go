@@ -102,6 +102,45 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestImages: they are pulled beside the cluster, whose steps are shown; then how far they
+// are. What cannot be pulled is said at once, for it may fail the lab in the end.
+func TestImages(t *testing.T) {
+	const (
+		pull = "urn:pulumi:x::bootcamp::bootcamp:images:Images$command:local:Command::images-pull"
+		load = "urn:pulumi:x::bootcamp::bootcamp:images:Images$command:local:Command::images-load"
+	)
+	printed, shown := track(
+		begins(apitype.OpCreate, pull),
+		said("info#err", pull, "image a/b:1: 1.5 MB\n"),
+		begins(apitype.OpCreate, cluster),
+		said("info#err", pull, "image a/b:1: 2.5 MB\nwarning: image a/c:1: gone\nimage a/b:1: 3.5 MB\n"),
+		said("info#err", cluster, " * Preparing nodes\n"),
+		ends(apitype.OpCreate, cluster),
+		said("info#err", pull, "image a/b:1: 9.5 of 10.0 MB\n"),
+		ends(apitype.OpCreate, pull),
+		begins(apitype.OpCreate, load),
+		said("info#err", load, "image a/b:1: 4.5 of 10.0 MB\n"),
+		ends(apitype.OpCreate, load),
+		begins(apitype.OpDelete, load), ends(apitype.OpDelete, load))
+	assert.Equal(t, "[x] pulling the images\n[x] creating the cluster\n[x] warning: image a/c:1: gone\n[x] pulling the images\n"+
+		"[x] loading the images into the nodes\n[x] deleting the lab's objects\n", printed)
+	assert.Equal(t, []string{
+		"pulling the images: Command images-pull",
+		"pulling the images: image a/b:1: 1.5 MB",
+		"creating the cluster: Command cluster and 1 more",
+		"creating the cluster: Command cluster and 1 more",
+		"creating the cluster: Command cluster: * Preparing nodes",
+		"pulling the images: Command images-pull",
+		"pulling the images: image a/b:1: 9.5 of 10.0 MB",
+		"pulling the images",
+		"loading the images into the nodes: Command images-load",
+		"loading the images into the nodes: image a/b:1: 4.5 of 10.0 MB",
+		"loading the images into the nodes",
+		"deleting the lab's objects: Command images-load",
+		"deleting the lab's objects",
+	}, shown)
+}
+
 func TestReplacement(t *testing.T) {
 	printed, _ := track(
 		begins(apitype.OpDeleteReplaced, cluster), ends(apitype.OpDeleteReplaced, cluster),

@@ -10,6 +10,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 
+	"k8sbootcamp/components/images"
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/shared"
 	"k8sbootcamp/components/tool"
@@ -35,6 +36,14 @@ var verbs = map[apitype.OpType]string{
 	apitype.OpDeleteReplaced:    "deleting",
 	apitype.OpRefresh:           "reading",
 	apitype.OpRead:              "reading",
+}
+
+// doing is what commands do that are neither of the cluster nor of the lab's objects, by
+// their names.
+var doing = map[string]struct{ verb, what string }{
+	tool.TakeOverName: {"looking for", "what was made by hand"},
+	images.PullName:   {"pulling", "the images"},
+	images.LoadName:   {"loading", "the images into the nodes"},
 }
 
 // Event takes one event of the engine. Calls must not overlap.
@@ -80,20 +89,35 @@ func (l *Line) ended(m apitype.StepEventMetadata) {
 	}
 }
 
+// longest is the operation that is waited for the longest. Images are pulled beside the
+// cluster, which is what everything waits for.
+func (t *tracker) longest() (operation, bool) {
+	for _, o := range t.open {
+		if o.urn.Name() != images.PullName {
+			return o, true
+		}
+	}
+	if len(t.open) == 0 {
+		return operation{}, false
+	}
+	return t.open[0], true
+}
+
 // show names the operation that takes the longest. Between two operations the last
 // phase stays.
 func (l *Line) show() {
-	open := l.events.open
-	if len(open) == 0 {
+	now, any := l.events.longest()
+	if !any {
 		l.Detail("")
 		return
 	}
-	verb, what := open[0].verb, "the lab's objects"
-	if strings.HasPrefix(string(open[0].urn.Type()), "command:") {
-		switch parents := string(open[0].urn.QualifiedType()); {
-		case open[0].urn.Name() == tool.TakeOverName: // its delete does nothing
+	verb, what := now.verb, "the lab's objects"
+	if strings.HasPrefix(string(now.urn.Type()), "command:") {
+		does, ofOthers := doing[now.urn.Name()]
+		switch parents := string(now.urn.QualifiedType()); {
+		case ofOthers: // whose delete does nothing
 			if verb != "deleting" {
-				verb, what = "looking for", "what was made by hand"
+				verb, what = does.verb, does.what
 			}
 		case strings.HasPrefix(parents, shared.PlaceType):
 			what = "the place on the cluster"
@@ -104,8 +128,8 @@ func (l *Line) show() {
 		}
 	}
 	l.Phase(verb + " " + what)
-	detail := Short(open[0].urn)
-	if more := len(open) - 1; more > 0 {
+	detail := Short(now.urn)
+	if more := len(l.events.open) - 1; more > 0 {
 		detail += fmt.Sprintf(" and %d more", more)
 	}
 	l.Detail(detail)
@@ -120,9 +144,17 @@ func (l *Line) diagnostic(d *apitype.DiagnosticEvent) {
 	case "warning":
 		l.warn(strings.TrimPrefix(message, "warning: "))
 	case "info", "info#err":
+		name := resource.URN(d.URN).Name()
+		if name == images.PullName { // what is wrong with it shows later, if at all
+			for line := range strings.Lines(message) {
+				if text, warns := strings.CutPrefix(line, "warning: "); warns {
+					l.warn(text)
+				}
+			}
+		}
 		// What stands in the way of a destroy, and what is taken from a student's hands, is
 		// to be read by everybody.
-		if name := resource.URN(d.URN).Name(); name == shared.LeaveName || name == tool.TakeOverName {
+		if name == shared.LeaveName || name == tool.TakeOverName {
 			for line := range strings.Lines(message) {
 				l.Say(printable.Line(strings.TrimSpace(line), longest))
 			}
@@ -130,9 +162,12 @@ func (l *Line) diagnostic(d *apitype.DiagnosticEvent) {
 		}
 		// What a resource says while it is worked on: kind's own steps, or which pods
 		// a Deployment still waits for.
-		if open := l.events.open; len(open) > 0 && resource.URN(d.URN) == open[0].urn {
+		if now, any := l.events.longest(); any && resource.URN(d.URN) == now.urn {
 			line := message[strings.LastIndexByte(message, '\n')+1:]
-			l.Detail(Short(open[0].urn) + ": " + line)
+			if name != images.PullName && name != images.LoadName { // whose lines name what they are about
+				line = Short(now.urn) + ": " + line
+			}
+			l.Detail(line)
 		}
 	}
 }

@@ -93,8 +93,10 @@ func (s *Stack) wrongPassphrase() string {
 const causeLength = 300
 
 var (
-	// noiseRE is what commands and the engine put before the real cause.
-	noiseRE = regexp.MustCompile(`^(error:|exit status \d+:?( running .*)?$|go: )`)
+	// noiseRE is what commands and the engine put before the real cause: what they were
+	// about to do, and how far they came, kind's steps among it.
+	noiseRE = regexp.MustCompile(`^(error:|exit status \d+:?( running .*)?$|go: |Creating cluster ".*" \.\.\.$|[•✓✗] ` +
+		`|(image \S+|\d+ images): ([\d.]+ |pulled, |loaded into |.*(; trying again|; waiting for that)$)|warning: )`)
 	// listRE is the head of a list of causes, each of which begins with a bullet.
 	listRE = regexp.MustCompile(`\d+ errors? occurred:$`)
 	// initRE is what the Kubernetes plugin says before the name of a workload that

@@ -1,4 +1,4 @@
-package kindcluster
+package hostlock
 
 import (
 	"errors"
@@ -11,17 +11,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLockManyAtOnce: the lock is handed on, and only one has it at a time.
-func TestLockManyAtOnce(t *testing.T) {
+// TestManyAtOnce: the lock is handed on, and only one has it at a time.
+func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
-	name := Name(t.Name())
+	name := t.Name()
 	var inside, most, done int
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for range 5 {
 		all.Go(func() {
 			for range 4 { // who comes back makes the file anew, while others wait for the old one
-				unlock, err := lock(t.Context(), name, nil)
+				unlock, err := Take(t.Context(), name, nil)
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -43,21 +43,21 @@ func TestLockManyAtOnce(t *testing.T) {
 	assert.Equal(t, 1, most)
 }
 
-// TestLockFolder: an unusable folder for locks is an error.
-func TestLockFolder(t *testing.T) {
+// TestUnusableDir: an unusable folder for locks is an error.
+func TestUnusableDir(t *testing.T) {
 	dir := t.TempDir() + "/missing"
 	t.Setenv("TMPDIR", dir)
-	_, err := lock(t.Context(), "bootcamp-x", nil)
+	_, err := Take(t.Context(), "bootcamp-x", nil)
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	assert.ErrorContains(t, err, dir)
 }
 
-// TestPrivateDir: a folder that another user could reach is not used, and none stays.
-func TestPrivateDir(t *testing.T) {
+// TestDir: a folder that another user could reach is not used, and none stays.
+func TestDir(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	unlock, err := lock(t.Context(), "bootcamp-x", nil)
+	unlock, err := Take(t.Context(), "bootcamp-x", nil)
 	require.NoError(t, err)
-	dir, err := privateDir()
+	dir, err := Dir()
 	require.NoError(t, err)
 	info, err := os.Stat(dir)
 	require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestPrivateDir(t *testing.T) {
 		"it is a file":       func() error { return os.WriteFile(dir, nil, 0o700) },
 	} {
 		require.NoError(t, spoil(), name)
-		_, err := lock(t.Context(), "bootcamp-x", nil)
+		_, err := Take(t.Context(), "bootcamp-x", nil)
 		assert.ErrorContains(t, err, dir+" is not a folder of this user alone", name)
 		require.NoError(t, os.Remove(dir))
 	}

@@ -1,4 +1,4 @@
-package kindcluster
+package hostlock
 
 import (
 	"errors"
@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// privateDir makes the folder, in the one for temporary files, that this user alone
+// Dir makes the folder, in the one for temporary files, that this user alone
 // can reach: another user of the machine could lock our files there, or put theirs
 // in their place. It is on the machine's own disk, where locks can be relied on.
-func privateDir() (string, error) {
+func Dir() (string, error) {
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("bootcamp-%d", os.Getuid()))
 	var info fs.FileInfo
 	for info == nil { // a run that ends removes it

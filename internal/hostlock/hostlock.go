@@ -1,4 +1,7 @@
-package kindcluster
+// Package hostlock keeps runs on one machine out of each other's way: a lock for each
+// thing that two of them must not work on at once, and a folder for the files of this
+// user's runs.
+package hostlock
 
 import (
 	"context"
@@ -12,18 +15,16 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// lock takes the host's lock of one cluster, and waits for the process that has
-// it. The kernel drops the lock with its process, so a kill never leaves one;
+// Take takes the host's lock of that name, which is a file's, and waits for the process
+// that has it. The kernel drops the lock with its process, so a kill never leaves one;
 // wait is called once, where there is somebody to wait for.
-//
-// It is for the orphan of a killed `pulumi up`, which may still be building.
-func lock(ctx context.Context, cluster string, wait func()) (unlock func(), err error) {
+func Take(ctx context.Context, name string, wait func()) (unlock func(), err error) {
 	for {
-		dir, err := privateDir()
+		dir, err := Dir()
 		if err != nil {
-			return nil, fmt.Errorf("the lock of cluster %s: %w", cluster, err)
+			return nil, fmt.Errorf("the lock of %s: %w", name, err)
 		}
-		file := filepath.Join(dir, cluster+".lock")
+		file := filepath.Join(dir, name+".lock")
 		l := flock.New(file)
 		got, err := l.TryLock()
 		if err == nil && !got {
@@ -37,7 +38,7 @@ func lock(ctx context.Context, cluster string, wait func()) (unlock func(), err 
 			continue // its last holder has just removed the folder
 		}
 		if err != nil || !got {
-			return nil, fmt.Errorf("the lock of cluster %s (%s): %w", cluster, file, err)
+			return nil, fmt.Errorf("the lock of %s (%s): %w", name, file, err)
 		}
 		// Its last holder removed the file while we waited: ours is nobody's lock.
 		if held, err := l.Stat(); err == nil {

@@ -1,0 +1,219 @@
+// Package hostimages brings a lab's images to the nodes of its cluster by way of the
+// host's Docker: they are pulled there once, with the proxies, certificates, mirrors and
+// logins that hold there, and loaded from there into every node that is to run them. So a
+// second stack on the machine pulls nothing, and a rebuilt cluster neither.
+//
+// What Docker has already is not pulled again, also where its registry has something else
+// under the name by now: as with the kubelet's own rule (IfNotPresent).
+package hostimages
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostlock"
+)
+
+// Verbs of the tool kindcluster.
+const (
+	VerbPull = "pull" // pull what Docker has not
+	VerbLoad = "load" // into the nodes that have it not
+)
+
+// Docker is what is asked of the host's Docker; *docker.API.
+type Docker interface {
+	Image(ctx context.Context, name string) (*docker.Image, error)
+	Pull(ctx context.Context, name, tagOrDigest, login string, step func(docker.Event)) error
+	Save(ctx context.Context, id string) (io.ReadCloser, error)
+}
+
+// Host pulls and loads. Make it with New.
+type Host struct {
+	docker Docker
+	report *reporter
+	limits limits
+	login  func(registry string) (string, error)
+}
+
+// limits are how long one waits.
+type limits struct {
+	answer time.Duration // until the registry is heard; a further try has to begin within
+	stall  time.Duration // with nothing new
+	pauses []time.Duration
+}
+
+// New returns a Host; lines of progress go to log.
+func New(d Docker, log io.Writer) *Host {
+	return &Host{
+		docker: d,
+		report: &reporter{out: log},
+		limits: limits{answer: 30 * time.Second, stall: 2 * time.Minute, pauses: []time.Duration{time.Second, 3 * time.Second}},
+		login:  login,
+	}
+}
+
+// atOnce is how many images are pulled at a time: Docker itself fetches three layers.
+const atOnce = 3
+
+// Pull has Docker pull those of the images that it has not, for its own platform, and
+// goes on with the others where one fails. Its error joins an *Error for each that did.
+func (h *Host) Pull(ctx context.Context, images []string) error {
+	errs := make([]error, len(images))
+	var all errgroup.Group
+	all.SetLimit(atOnce)
+	for i, image := range images {
+		all.Go(func() error {
+			n, err := parse(image)
+			if err == nil {
+				_, err = h.have(ctx, n)
+			}
+			errs[i] = err
+			return nil
+		})
+	}
+	_ = all.Wait() // errs has them all
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return errors.Join(errs...)
+}
+
+// have returns the image as Docker has it, once it has. Its error is *Error, or the
+// context's.
+func (h *Host) have(ctx context.Context, n named) (*docker.Image, error) {
+	// Who looks without the lock sees what is there; only who pulls has to be alone.
+	found, err := h.look(ctx, n)
+	if found != nil || err != nil {
+		return found, err
+	}
+	sum := sha256.Sum256([]byte(n.full))
+	unlock, err := hostlock.Take(ctx, "image-"+hex.EncodeToString(sum[:8]), func() {
+		h.report.say("image %s: another run pulls it; waiting for that", n.short())
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if found, err := h.look(ctx, n); found != nil || err != nil { // the other run had it pulled
+		return found, err
+	}
+	if err := h.pull(ctx, n); err != nil {
+		return nil, err
+	}
+	found, err = h.look(ctx, n)
+	if found == nil && err == nil {
+		err = &Error{Image: n.given, Problem: OtherArch, registry: n.registry}
+	}
+	return found, err
+}
+
+// look returns the image as Docker has it, nil where it has not.
+func (h *Host) look(ctx context.Context, n named) (*docker.Image, error) {
+	found, err := h.docker.Image(ctx, n.full)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, n.explain(err)
+	}
+	return found, nil
+}
+
+// pull has Docker pull an image, some times where what goes wrong passes by itself.
+func (h *Host) pull(ctx context.Context, n named) error {
+	began := time.Now()
+	auth, noLogin := h.login(n.registry) // Docker may have no need of it
+	for try := 0; ; try++ {
+		err := h.fetch(ctx, n, auth)
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		why := n.explain(err)
+		if noLogin != nil && (why.Problem == Unauthorized || why.Problem == DeniedOrNone) {
+			why.Err = errors.Join(noLogin, why.Err)
+		}
+		if !why.Problem.passes() || try >= len(h.limits.pauses) || time.Since(began) > h.limits.answer {
+			return why
+		}
+		h.report.say("image %s: %s; trying again", n.short(), why.Problem)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(h.limits.pauses[try]):
+		}
+	}
+}
+
+// fetch has Docker pull an image once, and gives up where nothing more comes.
+func (h *Host) fetch(ctx context.Context, n named, auth string) error {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	var heard atomic.Bool
+	silence := time.AfterFunc(h.limits.answer, func() {
+		e := &Error{Image: n.given, Problem: Silent, Err: fmt.Errorf("for %s", h.limits.answer), registry: n.registry}
+		if heard.Load() {
+			e.Problem, e.Err = Stalled, fmt.Errorf("for %s", h.limits.stall)
+		}
+		giveUp(e)
+	})
+	defer silence.Stop()
+
+	progress := h.report.begin(n)
+	defer h.report.end(progress)
+	all := layers{}
+	err := h.docker.Pull(ctx, n.name, n.version, auth, func(e docker.Event) {
+		if all.take(e) {
+			heard.Store(true)
+			silence.Reset(h.limits.stall)
+		}
+		done, total, more := all.sum()
+		h.report.set(progress, done, total, more)
+	})
+	if err != nil {
+		if gaveUp := (*Error)(nil); errors.As(context.Cause(ctx), &gaveUp) {
+			return gaveUp
+		}
+		return err
+	}
+	_, total, _ := all.sum()
+	h.report.say("image %s: pulled, %s", progress.name, megabytes(total))
+	return nil
+}
+
+// Warn says of each *Error in what Pull returned that the image is missing so far, and
+// returns the rest.
+func (h *Host) Warn(err error) error {
+	var rest []error
+	for _, one := range parts(err) {
+		var missing *Error
+		switch {
+		case !errors.As(one, &missing):
+			rest = append(rest, one)
+		case missing.Problem == OldFormat:
+			h.report.say("image %s: %s; the nodes pull it themselves", missing.Image, OldFormat)
+		default:
+			h.report.say("warning: %v. This goes on, and fails where a node does not have it", missing)
+		}
+	}
+	return errors.Join(rest...)
+}
+
+// parts are the errors that an error joins.
+func parts(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what errors.Join made
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}

@@ -1,0 +1,91 @@
+package tests
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/components/images"
+	"k8sbootcamp/components/settings"
+	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/hostimages"
+	"k8sbootcamp/internal/kindcluster"
+)
+
+// imagesOf are those that the pods of a recording run, as the tools are told of them.
+func imagesOf(r *Recording) []hostimages.Wanted {
+	var all []hostimages.Wanted
+	for _, res := range r.Kubernetes() {
+		for _, list := range []string{"containers", "initContainers"} {
+			containers, _ := at(res.Object(), "spec", "template", "spec", list).([]any)
+			for _, c := range containers {
+				all = append(all, hostimages.Wanted{Image: c.(map[string]any)["image"].(string), Everywhere: res.Type == daemonSetType})
+			}
+		}
+	}
+	return all
+}
+
+// TestImagesAreBrought: at every chapter the images that pods run, and no other, are
+// pulled beside the cluster and loaded once it is there; and all in the cluster is made
+// after that, and does not go with it.
+func TestImagesAreBrought(t *testing.T) {
+	t.Parallel()
+	runs := map[string]Run{}
+	for name, set := range map[string]map[string]Run{"golden": golden, "further": further} {
+		for one, run := range set {
+			runs[name+" "+one] = run
+		}
+	}
+	for _, c := range chapters() {
+		runs["chapter "+string(c)] = walkers["own"].at(c)
+	}
+	brought := 0
+	for name, run := range runs {
+		r := run.Good(t)
+		off := r.shared() || run.Config["imagePull"] == string(settings.PullByNodes) || run.Config["chapter"] == string(course.Chapter03)
+		if off {
+			assert.Empty(t, r.Of(images.Type, ""), name)
+			assert.Empty(t, r.Of(commandType, images.PullName), name)
+			assert.Empty(t, r.Of(commandType, images.LoadName), name)
+			continue
+		}
+		brought++
+		pull, load := r.One(t, commandType, images.PullName), r.One(t, commandType, images.LoadName)
+		want := hostimages.List(imagesOf(r))
+		for _, command := range []*Registration{pull, load} {
+			assert.JSONEq(t, want, command.Object()["stdin"].(string), "%s of %s", command, name)
+			assert.Equal(t, images.Type, r.ByURN(command.Parent).Type)
+			assert.False(t, command.DeleteBeforeReplace)
+		}
+		assert.Empty(t, pull.DependsOn, "%s: it need not wait for the cluster", name)
+		assert.Contains(t, load.DependsOn, pull.URN, name)
+		cluster := r.One(t, commandType, "cluster")
+		assert.Contains(t, load.DependsOn, cluster.URN, name)
+		assert.NotEmpty(t, at(load.Object(), "environment", kindcluster.EnvMade), "%s: another cluster has it run again", name)
+		assert.NotContains(t, load.SecretOutputs, "stdout")
+		for _, res := range r.Kubernetes() {
+			assert.Contains(t, res.DependsOn, load.URN, "%s of %s", res, name)
+			assert.Equal(t, cluster.URN, res.DeletedWith, "%s of %s", res, name)
+			assert.NotContains(t, res.ReplaceWith, load.URN, "%s of %s", res, name)
+		}
+	}
+	assert.Greater(t, brought, 10)
+}
+
+// TestImagesOfTwoPods: an image of several pods is told once, and for every node where one
+// of them runs everywhere, in whichever order.
+func TestImagesOfTwoPods(t *testing.T) {
+	t.Parallel()
+	list := []hostimages.Wanted{{Image: "b:1"}, {Image: "a:1"}, {Image: "b:1", Everywhere: true}, {Image: "a:1"}}
+	want := []hostimages.Wanted{{Image: "a:1"}, {Image: "b:1", Everywhere: true}}
+	for range 2 {
+		var told []hostimages.Wanted
+		require.NoError(t, json.Unmarshal([]byte(hostimages.List(list)), &told))
+		assert.Equal(t, want, told)
+		slices.Reverse(list)
+	}
+}
