@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"github.com/shirou/gopsutil/v4/disk"
@@ -18,6 +19,7 @@ import (
 
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/kindcluster"
 )
 
@@ -136,7 +138,7 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 		lab := &m.Labs[i]
 		image, cluster := lab.NodeImage(), kindcluster.Name(lab.Name)
 		if _, asked := images[image]; !asked {
-			images[image] = docker.HasImage(ctx, image)
+			images[image] = hasImage(ctx, image)
 		}
 		lab.There, lab.HasImage = clusters[cluster] > 0, images[image]
 		if lab.Taken != nil {
@@ -148,6 +150,11 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 		}
 	}
 	return m, ctx.Err()
+}
+
+// hasImage tells whether Docker has an image, under whichever of its names.
+func hasImage(ctx context.Context, image string) bool {
+	return slices.ContainsFunc(hostimages.LocalNames(image), func(name string) bool { return docker.HasImage(ctx, name) })
 }
 
 // tryListen returns why a port of 127.0.0.1 cannot be used.
