@@ -1,0 +1,358 @@
+package offline
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/blang/semver"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+
+	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostimages"
+)
+
+// Docker is what is asked of Docker; *docker.API.
+type Docker interface {
+	Image(ctx context.Context, name string) (*docker.Image, error)
+	Load(ctx context.Context, archive io.Reader) error
+}
+
+// Loader puts what is in an archive where an up looks for it.
+type Loader struct {
+	Docker   Docker
+	Platform docker.Platform // Docker's
+
+	HasCLI func(context.Context) bool // one that is new enough
+	// InstallCLI has a CLI's files unpacked, and puts them where they are found.
+	InstallCLI func(_ context.Context, unpack func(dir string) error) error
+	// InstallPlugin takes one out of a file.
+	InstallPlugin func(_ context.Context, plugin workspace.PluginDescriptor, file string) error
+
+	Progress func(what string, done, total int64) // as a Saver's
+}
+
+// Loaded tells what a Load changed.
+type Loaded struct {
+	Images   []string // references
+	Programs []string // with their versions
+}
+
+// Load takes what is missing on this machine out of an archive. Before anything is changed
+// all of the archive is checked; where nothing is missing, it is not even read.
+func (l *Loader) Load(ctx context.Context, a *Archive) (Loaded, error) {
+	var done Loaded
+	images, missing, err := l.missing(ctx, a)
+	if err != nil || len(images) == 0 && len(missing) == 0 {
+		return done, err
+	}
+	var read int64
+	err = a.Verify(ctx, func(n int) {
+		read += int64(n)
+		l.Progress("checking "+a.name, read, a.Size())
+	})
+	if err != nil {
+		return done, err
+	}
+	for _, i := range images {
+		if err := a.proven(i); err != nil {
+			return done, err
+		}
+	}
+	for _, i := range images {
+		if err := l.loadImage(ctx, a, i); err != nil {
+			return done, fmt.Errorf("image %s: %w", i.Annotations[refName], err)
+		}
+		done.Images = append(done.Images, i.Annotations[refName])
+	}
+	for _, p := range missing {
+		l.Progress("installing "+p.Name+" v"+p.Version, 0, 0)
+		if err := l.install(ctx, a, p); err != nil {
+			return done, fmt.Errorf("%s v%s: %w", p.Name, p.Version, err)
+		}
+		done.Programs = append(done.Programs, p.Name+" v"+p.Version)
+	}
+	return done, nil
+}
+
+// missing are the archive's images that Docker has not, and the programs that this machine
+// has not.
+func (l *Loader) missing(ctx context.Context, a *Archive) (images []v1.Descriptor, missing []program, err error) {
+	images, all := a.imagesFor(l.Platform), a.programsFor(ownPlatform)
+	if len(images) == 0 || len(all) == 0 {
+		return nil, nil, fmt.Errorf("%s is for %s, and this machine is %s with a Docker of %s; save one with --platform %s",
+			a.name, strings.Join(a.platforms(), ", "), ownPlatform, l.Platform, ownPlatform)
+	}
+	lacks := images[:0:0]
+	for _, i := range images {
+		has, err := l.has(ctx, a, i)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !has {
+			lacks = append(lacks, i)
+		}
+	}
+	for _, p := range all {
+		has := p.Name == cli && l.HasCLI(ctx)
+		if p.Name != cli {
+			plugin, err := p.plugin()
+			if err != nil {
+				return nil, nil, a.damaged("%v", err)
+			}
+			has = workspace.HasPlugin(plugin)
+		}
+		if !has {
+			missing = append(missing, p)
+		}
+	}
+	return lacks, missing, ctx.Err()
+}
+
+func (a *Archive) imagesFor(p docker.Platform) (images []v1.Descriptor) {
+	for _, m := range a.index.Manifests {
+		if m.Platform != nil && m.Platform.OS == p.OS && m.Platform.Architecture == p.Architecture && m.Annotations[refName] != "" {
+			images = append(images, m)
+		}
+	}
+	return images
+}
+
+func (a *Archive) programsFor(p docker.Platform) (all []program) {
+	for _, one := range a.list.Programs {
+		if one.Platform == p {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+func (p program) plugin() (workspace.PluginDescriptor, error) {
+	version, err := semver.Parse(p.Version)
+	return workspace.PluginDescriptor{Name: p.Name, Kind: apitype.ResourcePlugin, Version: &version}, err
+}
+
+// has tells whether Docker has an image as it is in the archive, or from its registry.
+func (l *Loader) has(ctx context.Context, a *Archive, i v1.Descriptor) (bool, error) {
+	reference := i.Annotations[refName]
+	as, err := hostimages.LoadName(reference)
+	if err != nil {
+		return false, a.damaged("%v", err)
+	}
+	var m v1.Manifest
+	if err := a.readJSON(blobFolder+i.Digest.Hex, &m); err != nil {
+		return false, err
+	}
+	for _, name := range hostimages.LocalNames(reference) {
+		found, err := l.Docker.Image(ctx, name)
+		if err != nil {
+			return false, err
+		}
+		if found == nil {
+			continue
+		}
+		if name != as || found.ID == m.Config.Digest.String() || found.ID == i.Digest.String() || slices.Contains(found.Manifests, i.Digest.String()) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// proven returns an error unless an image that is named by a digest is that digest's: it
+// becomes known to Docker by a tag, which proves nothing.
+func (a *Archive) proven(i v1.Descriptor) error {
+	_, digest, pinned := strings.Cut(i.Annotations[refName], "@")
+	if !pinned || digest == i.Digest.String() {
+		return nil
+	}
+	var index v1.IndexManifest
+	if err := a.readJSON(blobFolder+strings.TrimPrefix(digest, "sha256:"), &index); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(index.Manifests, func(m v1.Descriptor) bool { return m.Digest == i.Digest }) {
+		return a.damaged("%s is another image", i.Annotations[refName])
+	}
+	return nil
+}
+
+// loadTimeout is how long Docker may take for an image, a node's of more than a GB too.
+const loadTimeout = 30 * time.Minute
+
+// loadImage streams an image into Docker.
+func (l *Loader) loadImage(ctx context.Context, a *Archive, i v1.Descriptor) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	as, err := hostimages.LoadName(i.Annotations[refName])
+	if err != nil {
+		return err
+	}
+	var m v1.Manifest
+	if err := a.readJSON(blobFolder+i.Digest.Hex, &m); err != nil {
+		return err
+	}
+	var total, done int64
+	for _, layer := range m.Layers {
+		total += layer.Size
+	}
+	read, write := io.Pipe()
+	defer read.CloseWithError(io.ErrClosedPipe)
+	go func() {
+		write.CloseWithError(a.writeImage(write, as, i, &m, func(n int) {
+			done += int64(n)
+			l.Progress("loading image "+i.Annotations[refName], min(done, total), total)
+		}))
+	}()
+	return l.Docker.Load(ctx, read)
+}
+
+// writeImage writes an archive of one image as `docker save` does, with both lists: the
+// one that Docker's classic store reads, and the one that containerd goes by.
+func (a *Archive) writeImage(to io.Writer, as string, i v1.Descriptor, m *v1.Manifest, wrote func(int)) error {
+	out := tar.NewWriter(to)
+	file := func(name string, size int64, content io.Reader) error {
+		if err := out.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: size}); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.MultiWriter(out, counter(wrote)), content)
+		return err
+	}
+	list := []struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}{{Config: blobFolder + m.Config.Digest.Hex, RepoTags: []string{as}}}
+	for _, layer := range m.Layers {
+		list[0].Layers = append(list[0].Layers, blobFolder+layer.Digest.Hex)
+	}
+	written := map[v1.Hash]bool{}
+	for _, digest := range append(digests(m.Layers), m.Config.Digest, i.Digest) {
+		if written[digest] {
+			continue
+		}
+		written[digest] = true
+		content, err := a.blob(digest)
+		if err == nil {
+			err = file(blobFolder+digest.Hex, content.Size(), content)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	named := i
+	named.Annotations = map[string]string{containerdName: as}
+	for _, one := range []struct {
+		name  string
+		value any
+	}{
+		{layoutFile, map[string]string{"imageLayoutVersion": "1.0.0"}},
+		{indexFile, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{named}}},
+		{"manifest.json", list},
+	} {
+		content, err := json.Marshal(one.value)
+		if err == nil {
+			err = file(one.name, int64(len(content)), bytes.NewReader(content))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+func digests(of []v1.Descriptor) []v1.Hash {
+	out := make([]v1.Hash, len(of))
+	for i, d := range of {
+		out[i] = d.Digest
+	}
+	return out
+}
+
+// install installs a program.
+func (l *Loader) install(ctx context.Context, a *Archive, p program) error {
+	content, err := a.open(p.File)
+	if err != nil {
+		return err
+	}
+	if p.Name == cli {
+		return l.InstallCLI(ctx, func(dir string) error { return unpack(content, strings.HasSuffix(p.File, ".zip"), dir) })
+	}
+	plugin, err := p.plugin()
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp("", "class-*.tar.gz") // what Pulumi takes
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = io.Copy(file, content)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return l.InstallPlugin(ctx, plugin, file.Name())
+}
+
+// unpack writes the files of a release of the CLI into a folder, whichever folder of the
+// archive they are in.
+func unpack(archive *io.SectionReader, zipped bool, dir string) error {
+	write := func(name string, content io.Reader) error {
+		file, err := os.OpenFile(filepath.Join(dir, path.Base(name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(file, content) //nolint:gosec // its checksum is the one that was saved
+		return errors.Join(err, file.Close())
+	}
+	if zipped {
+		files, err := zip.NewReader(archive, archive.Size())
+		if err != nil {
+			return err
+		}
+		for _, f := range files.File {
+			if !f.Mode().IsRegular() {
+				continue
+			}
+			content, err := f.Open()
+			if err != nil {
+				return err
+			}
+			err = write(f.Name, content)
+			content.Close()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	unpacked, err := gzip.NewReader(archive)
+	if err != nil {
+		return err
+	}
+	for files := tar.NewReader(unpacked); ; {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && header.Typeflag == tar.TypeReg {
+			err = write(header.Name, files)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
