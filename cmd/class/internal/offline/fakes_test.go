@@ -276,10 +276,10 @@ func newMachine(t *testing.T) *machine {
 	return &machine{engine: &engine{t: t, has: map[string]*docker.Image{}}}
 }
 
-func (m *machine) load(file string, of docker.Platform) (Loaded, error) {
+func (m *machine) load(file string, of docker.Platform) (*Missing, error) {
 	a, err := Open(file)
 	if err != nil {
-		return Loaded{}, err
+		return nil, err
 	}
 	defer a.Close()
 	l := &Loader{
@@ -308,7 +308,11 @@ func (m *machine) load(file string, of docker.Platform) (Loaded, error) {
 		},
 		Progress: func(string, int64, int64) {},
 	}
-	return l.Load(m.t.Context(), a)
+	missing, err := l.Check(m.t.Context(), a)
+	if err != nil {
+		return nil, err
+	}
+	return missing, l.Load(m.t.Context(), a, missing)
 }
 
 // names are those that Docker has images under.

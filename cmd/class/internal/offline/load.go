@@ -47,65 +47,51 @@ type Loader struct {
 	Progress func(what string, done, total int64) // as a Saver's
 }
 
-// Loaded tells what a Load changed.
-type Loaded struct {
-	Images   []string // references
-	Programs []string // with their versions
+// Missing is what of an archive is missing on this machine.
+type Missing struct {
+	images   []v1.Descriptor
+	programs []program
 }
 
-// Load takes what is missing on this machine out of an archive. Before anything is changed
-// all of the archive is checked; where nothing is missing, it is not even read.
-func (l *Loader) Load(ctx context.Context, a *Archive) (Loaded, error) {
-	var done Loaded
-	images, missing, err := l.missing(ctx, a)
-	if err != nil || len(images) == 0 && len(missing) == 0 {
-		return done, err
+// None tells that there is nothing to do.
+func (m *Missing) None() bool { return len(m.images) == 0 && len(m.programs) == 0 }
+
+// Images are the missing images' references.
+func (m *Missing) Images() []string {
+	all := make([]string, len(m.images))
+	for i, d := range m.images {
+		all[i] = d.Annotations[refName]
 	}
-	var read int64
-	err = a.Verify(ctx, func(n int) {
-		read += int64(n)
-		l.Progress("checking "+a.name, read, a.Size())
-	})
-	if err != nil {
-		return done, err
-	}
-	for _, i := range images {
-		if err := a.proven(i); err != nil {
-			return done, err
-		}
-	}
-	for _, i := range images {
-		if err := l.loadImage(ctx, a, i); err != nil {
-			return done, fmt.Errorf("image %s: %w", i.Annotations[refName], err)
-		}
-		done.Images = append(done.Images, i.Annotations[refName])
-	}
-	for _, p := range missing {
-		l.Progress("installing "+p.Name+" v"+p.Version, 0, 0)
-		if err := l.install(ctx, a, p); err != nil {
-			return done, fmt.Errorf("%s v%s: %w", p.Name, p.Version, err)
-		}
-		done.Programs = append(done.Programs, p.Name+" v"+p.Version)
-	}
-	return done, nil
+	return all
 }
 
-// missing are the archive's images that Docker has not, and the programs that this machine
-// has not.
-func (l *Loader) missing(ctx context.Context, a *Archive) (images []v1.Descriptor, missing []program, err error) {
-	images, all := a.imagesFor(l.Platform), a.programsFor(ownPlatform)
+// Programs are the missing programs, each with its version.
+func (m *Missing) Programs() []string {
+	all := make([]string, len(m.programs))
+	for i, p := range m.programs {
+		all[i] = p.String()
+	}
+	return all
+}
+
+func (p program) String() string { return p.Name + " v" + p.Version }
+
+// Check finds out what is missing, and then checks all of the archive; where nothing is, it
+// is not even read. Nothing is changed.
+func (l *Loader) Check(ctx context.Context, a *Archive) (*Missing, error) {
+	m := &Missing{}
+	images, all := a.imagesFor(l.Platform), a.programsFor(OwnPlatform)
 	if len(images) == 0 || len(all) == 0 {
-		return nil, nil, fmt.Errorf("%s is for %s, and this machine is %s with a Docker of %s; save one with --platform %s",
-			a.name, strings.Join(a.platforms(), ", "), ownPlatform, l.Platform, ownPlatform)
+		return nil, fmt.Errorf("%s is for %s, and this machine is %s with a Docker of %s; save one with --platform %s",
+			a.name, strings.Join(a.platforms(), ", "), OwnPlatform, l.Platform, OwnPlatform)
 	}
-	lacks := images[:0:0]
 	for _, i := range images {
 		has, err := l.has(ctx, a, i)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if !has {
-			lacks = append(lacks, i)
+			m.images = append(m.images, i)
 		}
 	}
 	for _, p := range all {
@@ -113,15 +99,47 @@ func (l *Loader) missing(ctx context.Context, a *Archive) (images []v1.Descripto
 		if p.Name != cli {
 			plugin, err := p.plugin()
 			if err != nil {
-				return nil, nil, a.damaged("%v", err)
+				return nil, a.damaged("%v", err)
 			}
 			has = workspace.HasPlugin(plugin)
 		}
 		if !has {
-			missing = append(missing, p)
+			m.programs = append(m.programs, p)
 		}
 	}
-	return lacks, missing, ctx.Err()
+	if m.None() || ctx.Err() != nil {
+		return m, ctx.Err()
+	}
+	var read int64
+	err := a.Verify(ctx, func(n int) {
+		read += int64(n)
+		l.Progress("checking "+a.name, read, a.Size())
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range m.images {
+		if err := a.proven(i); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Load takes what is missing out of an archive that was checked.
+func (l *Loader) Load(ctx context.Context, a *Archive, m *Missing) error {
+	for _, i := range m.images {
+		if err := l.loadImage(ctx, a, i); err != nil {
+			return fmt.Errorf("image %s: %w", i.Annotations[refName], err)
+		}
+	}
+	for _, p := range m.programs {
+		l.Progress("installing "+p.String(), 0, 0)
+		if err := l.install(ctx, a, p); err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	return nil
 }
 
 func (a *Archive) imagesFor(p docker.Platform) (images []v1.Descriptor) {

@@ -39,7 +39,7 @@ func TestSaveAndLoad(t *testing.T) {
 	images := []string{host + "/tagged:1", host + "/pinned:1@" + digest, host + "/bare@" + bare}
 	clear(o.asked)
 	foreign := docker.Platform{OS: "windows", Architecture: "amd64"}
-	s := o.saver(images, ownPlatform, darwin, foreign)
+	s := o.saver(images, OwnPlatform, darwin, foreign)
 	t.Setenv("PULUMI_HOME", t.TempDir())
 	var last int64
 	s.Progress = func(_ string, done, total int64) { last = done; assert.Positive(t, total) }
@@ -71,20 +71,20 @@ func TestSaveAndLoad(t *testing.T) {
 			got, err := m.load(file, p)
 			require.NoError(t, err)
 			assert.ElementsMatch(t, []string{host + "/tagged:1", tag("pinned", digest), tag("bare", bare)}, m.names())
-			assert.Equal(t, images, got.Images)
-			assert.Equal(t, []string{"pulumi v3.259.0", "k v9.8.7"}, got.Programs)
-			assert.Equal(t, map[string]string{"pulumi": "cli of " + ownPlatform.String(), "pulumi-language-go": "l"}, m.cli)
+			assert.Equal(t, images, got.Images())
+			assert.Equal(t, []string{"pulumi v3.259.0", "k v9.8.7"}, got.Programs())
+			assert.Equal(t, map[string]string{"pulumi": "cli of " + OwnPlatform.String(), "pulumi-language-go": "l"}, m.cli)
 			require.Len(t, m.plugins, 1)
 
 			got, err = m.load(file, p)
 			require.NoError(t, err)
-			assert.Empty(t, got, "again there is nothing to do")
+			assert.True(t, got.None(), "again there is nothing to do")
 			assert.Equal(t, 3, m.loads)
 
 			m.has[host+"/tagged:1"] = &docker.Image{ID: "sha256:another"}
 			got, err = m.load(file, p)
 			require.NoError(t, err)
-			assert.Equal(t, []string{host + "/tagged:1"}, got.Images, "a tag that is another image's by now is the archive's again")
+			assert.Equal(t, []string{host + "/tagged:1"}, got.Images(), "a tag that is another image's by now is the archive's again")
 		}
 	}
 
@@ -92,17 +92,17 @@ func TestSaveAndLoad(t *testing.T) {
 	m.has[host+"/pinned@"+digest] = &docker.Image{ID: "pulled"}
 	got, err := m.load(file, amd64)
 	require.NoError(t, err)
-	assert.Len(t, got.Images, 2, "what Docker has from the registry needs no tag")
+	assert.Len(t, got.Images(), 2, "what Docker has from the registry needs no tag")
 
 	_, err = newMachine(t).load(file, docker.Platform{OS: "linux", Architecture: "s390x"})
 	require.ErrorContains(t, err, "windows/amd64")
-	assert.ErrorContains(t, err, "--platform "+ownPlatform.String())
+	assert.ErrorContains(t, err, "--platform "+OwnPlatform.String())
 }
 
 // TestProgramsOfThisMachine: what is there already is asked of nobody.
 func TestProgramsOfThisMachine(t *testing.T) {
 	o := newWeb(t)
-	s := o.saver(nil, ownPlatform)
+	s := o.saver(nil, OwnPlatform)
 	home, bin := t.TempDir(), t.TempDir()
 	t.Setenv("PULUMI_HOME", home)
 	write := func(file, content string) {
@@ -116,8 +116,8 @@ func TestProgramsOfThisMachine(t *testing.T) {
 	s.Programs.Own = filepath.Join(bin, "pulumi")
 	o.push("a:1", layer(t), amd64)
 	s.Images = []string{o.host() + "/a:1"}
-	s.Platforms = []docker.Platform{ownPlatform}
-	if ownPlatform.Architecture != "amd64" {
+	s.Platforms = []docker.Platform{OwnPlatform}
+	if OwnPlatform.Architecture != "amd64" {
 		t.Skip("the image is for amd64")
 	}
 	clear(o.files) // no releases
@@ -167,10 +167,15 @@ func TestReleases(t *testing.T) {
 		darwin:                                 "pulumi-v3.259.0-darwin-arm64.tar.gz",
 		{OS: "windows", Architecture: "amd64"}: "pulumi-v3.259.0-windows-x64.zip",
 	} {
-		assert.NoError(t, CheckPlatform(p))
+		parsed, err := ParsePlatform(p.String())
+		require.NoError(t, err)
+		assert.Equal(t, p, parsed)
 		assert.Equal(t, want, releaseFile(newWeb(t).releases().Version, p))
 	}
-	assert.ErrorContains(t, CheckPlatform(docker.Platform{OS: "plan9", Architecture: "amd64"}), "plan9/amd64")
+	for _, bad := range []string{"plan9/amd64", "linux", "linux/s390x", "", "linux/amd64/v2"} {
+		_, err := ParsePlatform(bad)
+		assert.ErrorContains(t, err, bad)
+	}
 }
 
 func files(t *testing.T, dir string) []string {
@@ -239,7 +244,8 @@ func TestSaveLeavesNothing(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(file, []byte("mine"), 0o600))
 	_, err = o.saver(images, amd64).Save(t.Context(), file, false)
-	require.ErrorContains(t, err, "--force")
+	require.ErrorIs(t, err, os.ErrExist)
+	assert.ErrorContains(t, err, "--force")
 	assert.Equal(t, []string{"f"}, files(t, dir))
 	_, err = o.saver(images, amd64).Save(t.Context(), file, true)
 	require.NoError(t, err)
@@ -510,9 +516,9 @@ func TestForged(t *testing.T) {
 
 	m := newMachine(t)
 	m.fails = errors.New("no space left on device")
-	got, err := m.load(file, amd64)
+	_, err = m.load(file, amd64)
 	require.ErrorContains(t, err, "no space left")
-	assert.Empty(t, got)
+	assert.Nil(t, m.cli)
 	_, err = Open(t.TempDir())
 	assert.ErrorContains(t, err, "is no file")
 	_, err = Open(filepath.Join(t.TempDir(), "none"))

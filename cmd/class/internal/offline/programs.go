@@ -70,15 +70,17 @@ func NewPrograms() (Programs, error) {
 	return p, nil
 }
 
-// ownPlatform is that of this machine.
-var ownPlatform = docker.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
+// OwnPlatform is that of this machine.
+var OwnPlatform = docker.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
 
-// CheckPlatform returns an error unless Pulumi's releases know the platform.
-func CheckPlatform(p docker.Platform) error {
+// ParsePlatform reads OS/ARCHITECTURE, of those that Pulumi has releases for.
+func ParsePlatform(text string) (docker.Platform, error) {
+	p := docker.Platform{}
+	p.OS, p.Architecture, _ = strings.Cut(text, "/")
 	if slices.Contains([]string{"linux", "darwin", "windows"}, p.OS) && slices.Contains([]string{"amd64", "arm64"}, p.Architecture) {
-		return nil
+		return p, nil
 	}
-	return fmt.Errorf("platform %q: allowed are linux, darwin and windows, each with /amd64 or /arm64", p.String())
+	return p, fmt.Errorf("platform %q: allowed are linux, darwin and windows, each with /amd64 or /arm64", text)
 }
 
 // writePrograms writes the programs' archives for a platform.
@@ -114,7 +116,7 @@ func (s *Saver) writeCLI(ctx context.Context, w *writer, platform docker.Platfor
 	version := s.Programs.Version
 	out := program{Name: cli, Version: version.String(), Platform: platform, File: programs + releaseFile(version, platform)}
 	s.what = fmt.Sprintf("Pulumi CLI v%s for %s", version, platform)
-	if s.Programs.Own != "" && platform == ownPlatform && platform.OS != "windows" { // whose releases are zips
+	if s.Programs.Own != "" && platform == OwnPlatform && platform.OS != "windows" { // whose releases are zips
 		dir := filepath.Dir(s.Programs.Own)
 		files := []string{filepath.Base(s.Programs.Own)}
 		if language := "pulumi-language-go"; exists(filepath.Join(dir, language)) { // for plain `pulumi up`
@@ -160,7 +162,7 @@ func (s *Saver) writePlugin(ctx context.Context, w *writer, platform docker.Plat
 	out := program{Name: plugin.Name, Version: plugin.Version.String(), Platform: platform,
 		File: fmt.Sprintf("%s%s-v%s-%s-%s.tar.gz", programs, plugin.File(), plugin.Version, platform.OS, platform.Architecture)}
 	s.what = fmt.Sprintf("plugin %s v%s for %s", plugin.Name, plugin.Version, platform)
-	if platform == ownPlatform && workspace.HasPlugin(plugin) {
+	if platform == OwnPlatform && workspace.HasPlugin(plugin) {
 		dir, err := plugin.DirPath()
 		if err != nil {
 			return out, err

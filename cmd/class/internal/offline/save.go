@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"slices"
@@ -64,11 +65,11 @@ func remotePuller(by http.RoundTripper) (*remote.Puller, error) {
 		remote.WithRetryStatusCodes(http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout))
 }
 
-// Save writes the file, which must not be there unless force is set, and returns its size
-// in bytes. Where it fails, or is interrupted, there is nothing new.
+// Save writes the file, and returns its size in bytes. Where it fails, or is interrupted,
+// there is nothing new. It is fs.ErrExist where the file is there, unless force is set.
 func (s *Saver) Save(ctx context.Context, file string, force bool) (size int64, err error) {
 	if _, err := os.Lstat(file); err == nil && !force {
-		return 0, fmt.Errorf("%s is there already; name another file, or take --force", file)
+		return 0, fmt.Errorf("%s: %w; name another one, or take --force", file, fs.ErrExist)
 	}
 	part := file + ".part"
 	out, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)

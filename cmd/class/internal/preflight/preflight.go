@@ -18,6 +18,7 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 
 	"k8sbootcamp/cmd/class/internal/config"
+	"k8sbootcamp/cmd/class/internal/pulls"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/kindcluster"
@@ -70,6 +71,7 @@ type Machine struct {
 	KindNodes  int                       // that run, of all clusters
 	Labs       []Lab
 	Setup      Setup
+	Pulls      []pulls.Registry // of the labs that are yet to be made
 }
 
 // unknown is a size that nobody tells, and that is never too small.
@@ -134,13 +136,20 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 		}
 	}
 	images := map[string]bool{}
-	for i := range m.Labs {
-		lab := &m.Labs[i]
-		image, cluster := lab.NodeImage(), kindcluster.Name(lab.Name)
+	has := func(image string) bool {
 		if _, asked := images[image]; !asked {
 			images[image] = hasImage(ctx, image)
 		}
-		lab.There, lab.HasImage = clusters[cluster] > 0, images[image]
+		return images[image]
+	}
+	var fresh []*config.Stack
+	for i := range m.Labs {
+		lab := &m.Labs[i]
+		cluster := kindcluster.Name(lab.Name)
+		lab.There, lab.HasImage = clusters[cluster] > 0, has(lab.NodeImage())
+		if !lab.There {
+			fresh = append(fresh, lab.Stack)
+		}
 		if lab.Taken != nil {
 			container, of, err := docker.Publisher(ctx, lab.HostPort())
 			if err != nil {
@@ -149,7 +158,18 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 			lab.By, lab.Own = container, of == cluster
 		}
 	}
+	m.Pulls = lookPulls(fresh, has)
 	return m, ctx.Err()
+}
+
+// lookPulls counts what labs pull. To ask Docker about each image takes a moment, so it is
+// done only where that decides something.
+func lookPulls(stacks []*config.Stack, has func(image string) bool) []pulls.Registry {
+	all := pulls.ByRegistry(pulls.Count(stacks, func(string) bool { return false }), 1)
+	if slices.ContainsFunc(all, pulls.Registry.Over) {
+		all = pulls.ByRegistry(pulls.Count(stacks, has), 1)
+	}
+	return all
 }
 
 // hasImage tells whether Docker has an image, under whichever of its names.
