@@ -2,7 +2,6 @@ package offline
 
 import (
 	"archive/tar"
-	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -307,7 +306,7 @@ func (l *Loader) install(ctx context.Context, a *Archive, p program) error {
 		return err
 	}
 	if p.Name == cli {
-		return l.InstallCLI(ctx, func(dir string) error { return unpack(content, strings.HasSuffix(p.File, ".zip"), dir) })
+		return l.InstallCLI(ctx, func(dir string) error { return unpack(content, dir) })
 	}
 	plugin, err := p.plugin()
 	if err != nil {
@@ -327,7 +326,7 @@ func (l *Loader) install(ctx context.Context, a *Archive, p program) error {
 
 // unpack writes the files of a release of the CLI into a folder, whichever folder of the
 // archive they are in.
-func unpack(archive *io.SectionReader, zipped bool, dir string) error {
+func unpack(archive io.Reader, dir string) error {
 	write := func(name string, content io.Reader) error {
 		file, err := os.OpenFile(filepath.Join(dir, path.Base(name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
 		if err != nil {
@@ -335,27 +334,6 @@ func unpack(archive *io.SectionReader, zipped bool, dir string) error {
 		}
 		_, err = io.Copy(file, content) //nolint:gosec // its checksum is the one that was saved
 		return errors.Join(err, file.Close())
-	}
-	if zipped {
-		files, err := zip.NewReader(archive, archive.Size())
-		if err != nil {
-			return err
-		}
-		for _, f := range files.File {
-			if !f.Mode().IsRegular() {
-				continue
-			}
-			content, err := f.Open()
-			if err != nil {
-				return err
-			}
-			err = write(f.Name, content)
-			content.Close()
-			if err != nil {
-				return err
-			}
-		}
-		return nil
 	}
 	unpacked, err := gzip.NewReader(archive)
 	if err != nil {

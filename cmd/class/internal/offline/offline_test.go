@@ -38,7 +38,7 @@ func TestSaveAndLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "class.tar")
 	images := []string{host + "/tagged:1", host + "/pinned:1@" + digest, host + "/bare@" + bare}
 	clear(o.asked)
-	foreign := docker.Platform{OS: "windows", Architecture: "amd64"}
+	foreign := docker.Platform{OS: "darwin", Architecture: "amd64"}
 	s := o.saver(images, OwnPlatform, darwin, foreign)
 	t.Setenv("PULUMI_HOME", t.TempDir())
 	var last int64
@@ -95,7 +95,7 @@ func TestSaveAndLoad(t *testing.T) {
 	assert.Len(t, got.Images(), 2, "what Docker has from the registry needs no tag")
 
 	_, err = newMachine(t).load(file, docker.Platform{OS: "linux", Architecture: "s390x"})
-	require.ErrorContains(t, err, "windows/amd64")
+	require.ErrorContains(t, err, "darwin/amd64")
 	assert.ErrorContains(t, err, "--platform "+OwnPlatform.String())
 }
 
@@ -134,7 +134,7 @@ func TestProgramsOfThisMachine(t *testing.T) {
 	content, err := a.open(a.list.Programs[1].File)
 	require.NoError(t, err)
 	dir := t.TempDir()
-	require.NoError(t, unpack(content, false, dir))
+	require.NoError(t, unpack(content, dir))
 	assert.FileExists(t, filepath.Join(dir, "pulumi-resource-k"))
 }
 
@@ -163,16 +163,16 @@ func TestReleases(t *testing.T) {
 		})
 	}
 	for p, want := range map[docker.Platform]string{
-		amd64:                                  "pulumi-v3.259.0-linux-x64.tar.gz",
-		darwin:                                 "pulumi-v3.259.0-darwin-arm64.tar.gz",
-		{OS: "windows", Architecture: "amd64"}: "pulumi-v3.259.0-windows-x64.zip",
+		amd64:                                 "pulumi-v3.259.0-linux-x64.tar.gz",
+		darwin:                                "pulumi-v3.259.0-darwin-arm64.tar.gz",
+		{OS: "darwin", Architecture: "amd64"}: "pulumi-v3.259.0-darwin-x64.tar.gz",
 	} {
 		parsed, err := ParsePlatform(p.String())
 		require.NoError(t, err)
 		assert.Equal(t, p, parsed)
 		assert.Equal(t, want, releaseFile(newWeb(t).releases().Version, p))
 	}
-	for _, bad := range []string{"plan9/amd64", "linux", "linux/s390x", "", "linux/amd64/v2"} {
+	for _, bad := range []string{"plan9/amd64", "windows/amd64", "linux", "linux/s390x", "", "linux/amd64/v2"} {
 		_, err := ParsePlatform(bad)
 		assert.ErrorContains(t, err, bad)
 	}

@@ -73,14 +73,14 @@ func NewPrograms() (Programs, error) {
 // OwnPlatform is that of this machine.
 var OwnPlatform = docker.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
 
-// ParsePlatform reads OS/ARCHITECTURE, of those that Pulumi has releases for.
+// ParsePlatform reads OS/ARCHITECTURE, of those that the lab runs on.
 func ParsePlatform(text string) (docker.Platform, error) {
 	p := docker.Platform{}
 	p.OS, p.Architecture, _ = strings.Cut(text, "/")
-	if slices.Contains([]string{"linux", "darwin", "windows"}, p.OS) && slices.Contains([]string{"amd64", "arm64"}, p.Architecture) {
+	if slices.Contains([]string{"linux", "darwin"}, p.OS) && slices.Contains([]string{"amd64", "arm64"}, p.Architecture) {
 		return p, nil
 	}
-	return p, fmt.Errorf("platform %q: allowed are linux, darwin and windows, each with /amd64 or /arm64", text)
+	return p, fmt.Errorf("platform %q: allowed are linux and darwin, each with /amd64 or /arm64 (WSL is linux)", text)
 }
 
 // writePrograms writes the programs' archives for a platform.
@@ -102,21 +102,18 @@ func (s *Saver) writePrograms(ctx context.Context, w *writer, platform docker.Pl
 
 // releaseFile is the name of a release of the CLI.
 func releaseFile(version semver.Version, p docker.Platform) string {
-	arch, kind := p.Architecture, ".tar.gz"
+	arch := p.Architecture
 	if arch == "amd64" {
 		arch = "x64"
 	}
-	if p.OS == "windows" {
-		kind = ".zip"
-	}
-	return fmt.Sprintf("pulumi-v%s-%s-%s%s", version, p.OS, arch, kind)
+	return fmt.Sprintf("pulumi-v%s-%s-%s.tar.gz", version, p.OS, arch)
 }
 
 func (s *Saver) writeCLI(ctx context.Context, w *writer, platform docker.Platform) (program, error) {
 	version := s.Programs.Version
 	out := program{Name: cli, Version: version.String(), Platform: platform, File: programs + releaseFile(version, platform)}
 	s.what = fmt.Sprintf("Pulumi CLI v%s for %s", version, platform)
-	if s.Programs.Own != "" && platform == OwnPlatform && platform.OS != "windows" { // whose releases are zips
+	if s.Programs.Own != "" && platform == OwnPlatform {
 		dir := filepath.Dir(s.Programs.Own)
 		files := []string{filepath.Base(s.Programs.Own)}
 		if language := "pulumi-language-go"; exists(filepath.Join(dir, language)) { // for plain `pulumi up`
