@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,17 +23,31 @@ type bench struct {
 	root     string // of the repository
 	dir      string // a temporary one, with the project, the state and the manifests
 	env      []string
-	tool     string // the class tool
-	program  string // the Pulumi program
-	images   map[string]string
-	registry *throttled // or nil
+	tool     string            // the class tool
+	program  string            // the Pulumi program
+	images   map[string]string // by key
+	registry *throttled        // or nil
 }
 
-// courseImages are those of the text's pods, by the key that configures another.
-var courseImages = map[string]string{
-	"echoImage":         "registry.k8s.io/echoserver:1.4",
-	"nodeExporterImage": "prom/node-exporter:v1.3.1",
-	"prometheusImage":   "prom/prometheus:v2.33.3",
+// editions are the images of the lab's pods, by the key that configures them: the text's
+// own, and those of edition current, by their tags.
+var editions = map[string]map[string]string{
+	"course": {
+		"echoImage":         "registry.k8s.io/echoserver:1.4",
+		"nodeExporterImage": "prom/node-exporter:v1.3.1",
+		"prometheusImage":   "prom/prometheus:v2.33.3",
+	},
+	"current": {
+		"echoImage":         "registry.k8s.io/e2e-test-images/agnhost:2.63.0",
+		"nodeExporterImage": "prom/node-exporter:v1.12.1",
+		"prometheusImage":   "prom/prometheus:v3.13.2",
+	},
+}
+
+// nodes are the editions' images of nodes.
+var nodes = map[string]string{
+	"course":  "kindest/node:v1.24.0@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e",
+	"current": "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5",
 }
 
 // commandLimit is how long one command may take: a build that is cold is the longest.
@@ -47,7 +62,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, again: 3, root: root, dir: dir, images: map[string]string{}}
+	b := &bench{options: o, again: 3, root: root, dir: dir, images: maps.Clone(editions[o.edition])}
 	return b, b.prepare(ctx)
 }
 
@@ -136,9 +151,8 @@ func (b *bench) stackFile(stack string, replicas int, serviceType string) error 
 		"bootcamp:replicas":    fmt.Sprint(replicas),
 		"bootcamp:serviceType": serviceType,
 	}
-	if b.nodeImage != "" {
-		content.Config["bootcamp:nodeImage"] = b.nodeImage
-	}
+	content.Config["bootcamp:edition"] = b.edition
+	content.Config["bootcamp:nodeImage"] = b.nodeImage
 	for key, image := range b.images {
 		content.Config["bootcamp:"+key] = image
 	}
@@ -168,7 +182,7 @@ func (b *bench) output(ctx context.Context, dir, name string, args ...string) (s
 
 // title says which runs can be compared: it is the heading of a part of the results.
 func (b *bench) title() string {
-	title := fmt.Sprintf("1+%d nodes", b.workers)
+	title := fmt.Sprintf("1+%d nodes, edition %s", b.workers, b.edition)
 	if b.pull > 0 {
 		title += fmt.Sprintf(", images over a registry of %g MB/s", b.pull)
 	}

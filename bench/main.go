@@ -31,6 +31,7 @@ import (
 type options struct {
 	rounds    int
 	workers   int
+	edition   string
 	nodeImage string
 	pull      float64
 	out       string
@@ -41,7 +42,8 @@ func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each side has its turn")
 	flag.IntVar(&o.workers, "workers", 3, "worker nodes beside the control plane")
-	flag.StringVar(&o.nodeImage, "node-image", os.Getenv("LAB_NODE_IMAGE"), "kind node `IMAGE` instead of the text's")
+	flag.StringVar(&o.edition, "edition", "current", "course or current: which images")
+	flag.StringVar(&o.nodeImage, "node-image", "", "kind node `IMAGE` instead of the edition's")
 	flag.Float64Var(&o.pull, "pull", 0, "have the images of the pods pulled from a registry of so many `MB/s`, for all who ask together; 0 is as it is")
 	flag.StringVar(&o.out, "out", "RESULTS.md", "`FILE` whose part on such a run is written anew")
 	flag.StringVar(&o.sides, "sides", "hand,pulumi,class", "which, in the order of their turns")
@@ -57,6 +59,12 @@ func main() {
 func run(ctx context.Context, o options) (err error) {
 	if flag.NArg() > 0 || o.rounds < 1 || o.workers < 0 || o.workers > 10 || o.pull < 0 {
 		return errors.New("no arguments; -rounds from 1, -workers from 0 to 10, -pull not below 0")
+	}
+	if editions[o.edition] == nil {
+		return fmt.Errorf("-edition %q: it is course or current", o.edition)
+	}
+	if o.nodeImage == "" {
+		o.nodeImage = cmp.Or(map[string]string{"course": os.Getenv("LAB_COURSE_NODE_IMAGE"), "current": os.Getenv("LAB_NODE_IMAGE")}[o.edition], nodes[o.edition])
 	}
 	for _, name := range []string{"docker", "kind", "kubectl", "pulumi", "go"} {
 		if _, err := exec.LookPath(name); err != nil {

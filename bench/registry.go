@@ -74,7 +74,7 @@ func startRegistry(ctx context.Context, b *bench) (*throttled, error) {
 		return nil, err
 	}
 	defer inNode.remove()
-	for key, image := range courseImages {
+	for key, image := range editions[b.edition] {
 		found, err := inNode.image(ctx, image)
 		if err != nil {
 			ref, parsed := name.ParseReference(image)
@@ -244,7 +244,7 @@ type nodeStore struct {
 
 func (b *bench) nodeImages(ctx context.Context) (*nodeStore, error) {
 	n := &nodeStore{b, fmt.Sprintf("bench-%d-store", os.Getpid())}
-	if err := b.run(ctx, b.dir, "docker", "run", "--detach", "--privileged", "--network=none", "--name", n.container, "--entrypoint", "containerd", b.node()); err != nil {
+	if err := b.run(ctx, b.dir, "docker", "run", "--detach", "--privileged", "--network=none", "--name", n.container, "--entrypoint", "containerd", b.nodeImage); err != nil {
 		return nil, err
 	}
 	for range 100 {

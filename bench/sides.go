@@ -33,7 +33,10 @@ func (h *byHand) prepare(_ context.Context, name string) error {
 		}
 		manifest := string(text)
 		for key, image := range h.images {
-			manifest = strings.ReplaceAll(manifest, courseImages[key], image)
+			manifest = strings.ReplaceAll(manifest, editions["course"][key], image)
+		}
+		if h.edition == "current" { // agnhost has many commands
+			manifest = strings.Replace(manifest, "- name: bootcamp-app\n", "- name: bootcamp-app\n        args: [netexec, --http-port=8080]\n", 1)
 		}
 		if err := os.WriteFile(filepath.Join(h.manifests, f), []byte(manifest), 0o600); err != nil {
 			return err
@@ -43,7 +46,7 @@ func (h *byHand) prepare(_ context.Context, name string) error {
 	cluster := map[string]any{"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4"}
 	var nodes []map[string]string
 	for i := range h.workers + 1 {
-		n := map[string]string{"role": "worker", "image": h.node()}
+		n := map[string]string{"role": "worker", "image": h.nodeImage}
 		if i == 0 {
 			n["role"] = "control-plane"
 		}
@@ -114,16 +117,6 @@ func (h *byHand) destroy(ctx context.Context) error {
 	return h.run(ctx, h.dir, "kind", "delete", "cluster", "--name", h.name, "--kubeconfig", h.kubeconfig())
 }
 
-// node is the image of the nodes.
-func (b *bench) node() string {
-	if b.nodeImage != "" {
-		return b.nodeImage
-	}
-	return textNode
-}
-
-const textNode = "kindest/node:v1.24.0@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e"
-
 // byPulumi is who runs plain `pulumi` on the program, compiled as in a release.
 type byPulumi struct {
 	*bench
@@ -186,7 +179,13 @@ func (c *byClass) class(ctx context.Context, args ...string) error {
 	return c.run(ctx, filepath.Join(c.dir, "project"), c.tool, append(args, "--stack", c.name)...)
 }
 
-func (c *byClass) first(ctx context.Context) error  { return c.class(ctx, "up") }
+func (c *byClass) first(ctx context.Context) error {
+	if err := c.class(ctx, "up"); err != nil {
+		return err
+	}
+	return c.class(ctx, "kubeconfig")
+}
+
 func (c *byClass) again(ctx context.Context) error  { return c.class(ctx, "up") }
 func (c *byClass) edit() error                      { return c.stackFile(c.name, 3, "NodePort") }
 func (c *byClass) change(ctx context.Context) error { return c.class(ctx, "up") }
