@@ -102,6 +102,7 @@ func flags(config map[string]string) (args []string) {
 // Pulumi, and the lab comes up: with images by a tag, by tag and digest, and by a digest
 // alone, and with a node image by its digest.
 func TestOffline(t *testing.T) {
+	turn(t, turnOffline)
 	name := livelab.Unique("offline")
 	c := newClassroom(t, name)
 	defer results.Test(t, "class tool: a lab without a network, out of a file", time.Now())
