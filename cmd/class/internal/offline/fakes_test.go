@@ -179,13 +179,21 @@ func (o *web) saver(images []string, platforms ...docker.Platform) *Saver {
 	return s
 }
 
-// engine is a Docker in memory, with the classic store or containerd's.
+// The image stores of a Docker: the classic one, and containerd's, of which Docker since 28
+// tells the manifests.
+const (
+	classic = iota
+	containerd
+	containerd28
+)
+
+// engine is a Docker in memory.
 type engine struct {
-	t          *testing.T
-	containerd bool
-	has        map[string]*docker.Image
-	loads      int
-	fails      error
+	t     *testing.T
+	store int
+	has   map[string]*docker.Image
+	loads int
+	fails error
 }
 
 func (e *engine) Image(_ context.Context, name string) (*docker.Image, error) {
@@ -236,8 +244,12 @@ func (e *engine) Load(_ context.Context, archive io.Reader) error {
 	require.Len(e.t, index.Manifests, 1)
 	found := &docker.Image{ID: "sha256:" + path.Base(list[0].Config)}
 	as := list[0].RepoTags[0]
-	if e.containerd {
-		found = &docker.Image{ID: index.Manifests[0].Digest.String(), Manifests: []string{index.Manifests[0].Digest.String()}}
+	if e.store != classic {
+		own := index.Manifests[0].Digest.String()
+		found = &docker.Image{ID: own}
+		if e.store == containerd28 {
+			found = &docker.Image{ID: "sha256:of an index", Manifests: []string{own}}
+		}
 		as = index.Manifests[0].Annotations[containerdName]
 	}
 	require.Equal(e.t, sum(files[blobFolder+index.Manifests[0].Digest.Hex]), index.Manifests[0].Digest.Hex)

@@ -64,10 +64,10 @@ func TestSaveAndLoad(t *testing.T) {
 	tag := func(name, digest string) string {
 		return host + "/" + name + ":" + strings.Replace(digest, ":", "-", 1)
 	}
-	for _, containerd := range []bool{false, true} {
+	for _, store := range []int{classic, containerd, containerd28} {
 		for _, p := range []docker.Platform{amd64, arm64} {
 			m := newMachine(t)
-			m.containerd = containerd
+			m.store = store
 			got, err := m.load(file, p)
 			require.NoError(t, err)
 			assert.ElementsMatch(t, []string{host + "/tagged:1", tag("pinned", digest), tag("bare", bare)}, m.names())
@@ -286,8 +286,10 @@ func TestBreaks(t *testing.T) {
 				require.NoError(t, err)
 			}
 			file := filepath.Join(t.TempDir(), "f")
+			began := time.Now()
 			_, err := s.Save(t.Context(), file, false)
 			require.NoError(t, err)
+			assert.Less(t, time.Since(began), 10*time.Second)
 			assert.Equal(t, 4, broken, "two layers, a configuration, and a plugin")
 			_, err = newMachine(t).load(file, amd64)
 			require.NoError(t, err)
@@ -310,6 +312,28 @@ func TestBreaks(t *testing.T) {
 		require.ErrorContains(t, err, "cannot be fetched")
 		assert.Empty(t, files(t, dir))
 	})
+}
+
+// TestRefusals: what a server refuses is asked for once.
+func TestRefusals(t *testing.T) {
+	t.Setenv("PULUMI_HOME", t.TempDir())
+	for _, part := range []string{"/blobs/", "/plugins/"} {
+		o := newWeb(t)
+		o.push("a:1", layer(t), amd64, arm64)
+		s := o.saver([]string{o.host() + "/a:1"}, amd64)
+		refused := 0
+		o.fault = func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+			if !strings.Contains(r.URL.Path, part) {
+				return false
+			}
+			refused++
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		_, err := s.Save(t.Context(), filepath.Join(t.TempDir(), "f"), false)
+		require.Error(t, err)
+		assert.Equal(t, 1, refused, part)
+	}
 }
 
 // TestSchema1: an image of Docker's first format becomes one of today's that runs the same.
