@@ -511,7 +511,7 @@ func TestForged(t *testing.T) {
 		"another image under a digest": {func(a *Archive) {
 			d := &a.index.Manifests[0]
 			was := d.Annotations[refName]
-			d.Annotations[refName] = was[:strings.Index(was, "@")] + "@sha256:" + a.index.Manifests[0].Digest.Hex[:63] + "0"
+			d.Annotations[refName] = was[:strings.Index(was, "@")] + "@sha256:" + sum([]byte("of nothing here"))
 		}, "is missing"},
 		"an index that does not lead to it": {func(a *Archive) {
 			// The manifest itself takes the place of its index: it leads to no manifest.
