@@ -221,7 +221,8 @@ func (t *tool) imagesLoadCommand() *cobra.Command {
 		Short: "Take what save wrote into Docker and Pulumi; up then needs no network",
 		Long: `load checks the whole file before it changes anything, and takes of it what this
 machine has not. An image that is named by a digest also gets a tag for it
-(sha256-...), by which up finds it.`,
+(sha256-...), by which up finds it. The file has programs that up runs: take it from
+nobody whom you would not let run some here.`,
 		Args: cobra.ExactArgs(1),
 	}, func(ctx context.Context, s *session, args []string) (*imagesReport, error) {
 		return s.load(ctx, args[0])
@@ -239,8 +240,12 @@ func (s *session) load(ctx context.Context, file string) (*imagesReport, error) 
 		return nil, err
 	}
 	defer api.Close()
+	programs, err := offline.NewPrograms()
+	if err != nil {
+		return nil, err
+	}
 	loader := &offline.Loader{
-		Docker: api, Platform: api.Platform,
+		Docker: api, Platform: api.Platform, Plugins: programs.Plugins,
 		HasCLI:        func(ctx context.Context) bool { return workspace.LookCLI(ctx) != nil },
 		InstallCLI:    workspace.InstallCLI,
 		InstallPlugin: s.installPlugin,
@@ -303,7 +308,7 @@ func (s *session) told(name string, do func(tell func(what string, done, total i
 	line := board.Start(name)
 	last := time.Now()
 	err := do(func(what string, done, total int64) {
-		line.Phase(what)
+		line.Phase(printable.Line(what, 200))
 		text := megabytes(done)
 		if total > 0 {
 			text = fmt.Sprintf("%.1f of %s", float64(min(done, total))/1e6, megabytes(total))

@@ -16,9 +16,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/blang/semver"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"k8sbootcamp/internal/docker"
@@ -225,8 +227,15 @@ func (a *Archive) read() error {
 		return fmt.Errorf("%s is of a newer version (%d) than this program reads (%d); bring this clone up to date (`git pull`), or save the file with this one",
 			a.name, a.list.Version, contentsVersion)
 	}
+	for _, p := range a.list.Programs { // their names become those of folders
+		if _, err := semver.Parse(p.Version); err != nil || !programName.MatchString(p.Name) {
+			return a.damaged("it has a program %q of version %q", p.Name, p.Version)
+		}
+	}
 	return a.readJSON(indexFile, &a.index)
 }
+
+var programName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 
 func (a *Archive) foreign() error {
 	return fmt.Errorf("%s is no file that `class images save` wrote; give that one", a.name)

@@ -262,6 +262,7 @@ type machine struct {
 	*engine
 	cli     map[string]string // files, once it is there
 	plugins []string          // what was installed, and its content
+	needs   []workspace.PluginDescriptor
 }
 
 func newMachine(t *testing.T) *machine {
@@ -277,7 +278,7 @@ func (m *machine) load(file string, of docker.Platform) (*Missing, error) {
 	}
 	defer a.Close()
 	l := &Loader{
-		Docker: m.engine, Platform: of,
+		Docker: m.engine, Platform: of, Plugins: m.needs,
 		HasCLI: func(context.Context) bool { return m.cli != nil },
 		InstallCLI: func(_ context.Context, unpack func(string) error) error {
 			dir := m.t.TempDir()

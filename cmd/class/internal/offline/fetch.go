@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -73,6 +74,11 @@ func (b *patientBody) Close() error {
 // saidLength is how much is shown of what a registry said, in characters.
 const saidLength = 300
 
+// unfit is an image that cannot be saved, whoever asks for it.
+type unfit string
+
+func (u unfit) Error() string { return string(u) }
+
 // explain is the error of an image that its registry does not give, with the remedy.
 func explain(image string, err error) error {
 	registry := hostimages.RegistryOf(image)
@@ -82,8 +88,10 @@ func explain(image string, err error) error {
 	var certificate *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.As(err, new(*os.PathError)): // a full disk
 		return err
+	case errors.As(err, new(unfit)):
+		return fmt.Errorf("image %s: %w", printable.Middle(image, 200), err)
 	case errors.As(err, &answer):
 		switch answer.StatusCode {
 		case http.StatusTooManyRequests:

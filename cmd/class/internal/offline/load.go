@@ -35,7 +35,8 @@ type Docker interface {
 // Loader puts what is in an archive where an up looks for it.
 type Loader struct {
 	Docker   Docker
-	Platform docker.Platform // Docker's
+	Platform docker.Platform              // Docker's
+	Plugins  []workspace.PluginDescriptor // that an up needs
 
 	HasCLI func(context.Context) bool // one that is new enough
 	// InstallCLI has a CLI's files unpacked, and puts them where they are found.
@@ -94,16 +95,15 @@ func (l *Loader) Check(ctx context.Context, a *Archive) (*Missing, error) {
 		}
 	}
 	for _, p := range all {
-		has := p.Name == cli && l.HasCLI(ctx)
-		if p.Name != cli {
-			plugin, err := p.plugin()
-			if err != nil {
-				return nil, a.damaged("%v", err)
-			}
-			has = workspace.HasPlugin(plugin)
-		}
-		if !has {
+		if p.Name == cli && !l.HasCLI(ctx) || p.Name != cli && !workspace.HasPlugin(p.plugin()) {
 			m.programs = append(m.programs, p)
+		}
+	}
+	for _, needed := range l.Plugins {
+		same := func(p program) bool { return p.Name == needed.Name && p.Version == needed.Version.String() }
+		if !workspace.HasPlugin(needed) && !slices.ContainsFunc(all, same) {
+			return nil, fmt.Errorf("%s is of another version of this project: the plugin %s v%s is not in it; save it with this version, or bring this clone to that one's",
+				a.name, needed.Name, needed.Version)
 		}
 	}
 	if m.None() || ctx.Err() != nil {
@@ -159,9 +159,10 @@ func (a *Archive) programsFor(p docker.Platform) (all []program) {
 	return all
 }
 
-func (p program) plugin() (workspace.PluginDescriptor, error) {
-	version, err := semver.Parse(p.Version)
-	return workspace.PluginDescriptor{Name: p.Name, Kind: apitype.ResourcePlugin, Version: &version}, err
+// plugin is what Pulumi calls a program that was checked.
+func (p program) plugin() workspace.PluginDescriptor {
+	version := semver.MustParse(p.Version)
+	return workspace.PluginDescriptor{Name: p.Name, Kind: apitype.ResourcePlugin, Version: &version}
 }
 
 // has tells whether Docker has an image as it is in the archive, or from its registry.
@@ -308,10 +309,6 @@ func (l *Loader) install(ctx context.Context, a *Archive, p program) error {
 	if p.Name == cli {
 		return l.InstallCLI(ctx, func(dir string) error { return unpack(content, dir) })
 	}
-	plugin, err := p.plugin()
-	if err != nil {
-		return err
-	}
 	file, err := os.CreateTemp("", "class-*.tar.gz") // what Pulumi takes
 	if err != nil {
 		return err
@@ -321,7 +318,7 @@ func (l *Loader) install(ctx context.Context, a *Archive, p program) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	return l.InstallPlugin(ctx, plugin, file.Name())
+	return l.InstallPlugin(ctx, p.plugin(), file.Name())
 }
 
 // unpack writes the files of a release of the CLI into a folder, whichever folder of the

@@ -15,8 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blang/semver"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -209,8 +212,8 @@ func TestImagesThatAreNot(t *testing.T) {
 		host + "/many/a:1":                       "docker login " + host,
 		host + "/login/a:1":                      "asks for a login",
 		host + "/forbidden/a:1":                  "forbidden/a:1: its registry does not have it, or asks for a login",
-		host + "/other:1":                        "other:1: it cannot be fetched",
-		host + "/single:1":                       "it exists for linux/arm64",
+		host + "/other:1":                        "image " + host + "/other:1: it does not exist for linux/amd64; configure",
+		host + "/single:1":                       "image " + host + "/single:1: it does not exist for linux/amd64; configure",
 		"registry.invalid/a:1":                   "name cannot be looked up",
 		"127.0.0.1:1/a:1":                        "run this again",
 		"a@sha512:" + strings.Repeat("0", 128):   "only a sha256 digest",
@@ -539,6 +542,13 @@ func TestForged(t *testing.T) {
 	require.NoError(t, err, "unchanged it is right")
 
 	m := newMachine(t)
+	version := semver.MustParse("9.8.6")
+	m.needs = []workspace.PluginDescriptor{{Name: "k", Kind: apitype.ResourcePlugin, Version: &version}}
+	_, err = m.load(file, amd64)
+	require.ErrorContains(t, err, "another version of this project: the plugin k v9.8.6")
+	assert.Zero(t, m.loads)
+
+	m = newMachine(t)
 	m.fails = errors.New("no space left on device")
 	_, err = m.load(file, amd64)
 	require.ErrorContains(t, err, "no space left")

@@ -185,7 +185,7 @@ func (s *Saver) resolve(ctx context.Context) ([]*image, error) {
 // ask asks an image's registry for its manifests.
 func (s *Saver) ask(ctx context.Context, reference string, platforms []docker.Platform) ([]*image, error) {
 	if _, err := hostimages.LoadName(reference); err != nil {
-		return nil, err
+		return nil, unfit(err.Error())
 	}
 	ref, err := name.ParseReference(reference)
 	if err != nil {
@@ -203,8 +203,10 @@ func (s *Saver) ask(ctx context.Context, reference string, platforms []docker.Pl
 		if err != nil {
 			return nil, err
 		}
-		if len(platforms) != 1 || platforms[0] != own {
-			return nil, missing(platforms, own.String())
+		for _, p := range platforms {
+			if p != own {
+				return nil, missing(p)
+			}
 		}
 		return []*image{of(own, top)}, nil
 	}
@@ -218,7 +220,7 @@ func (s *Saver) ask(ctx context.Context, reference string, platforms []docker.Pl
 			return d.Platform != nil && d.Platform.OS == p.OS && d.Platform.Architecture == p.Architecture
 		})
 		if at < 0 {
-			return nil, missing([]docker.Platform{p}, "others")
+			return nil, missing(p)
 		}
 		manifest, err := s.puller.Get(ctx, ref.Context().Digest(list.Manifests[at].Digest.String()))
 		if err != nil {
@@ -231,8 +233,8 @@ func (s *Saver) ask(ctx context.Context, reference string, platforms []docker.Pl
 	return images, nil
 }
 
-func missing(platforms []docker.Platform, own string) error {
-	return fmt.Errorf("it exists for %s, and not for all of %v; configure an image that does (of the echo app: edition=current), or save for other platforms (--platform)", own, platforms)
+func missing(p docker.Platform) error {
+	return unfit(fmt.Sprintf("it does not exist for %s; configure an image that does (of the echo app: edition=current), or save for other platforms (--platform)", p))
 }
 
 // platformOf is the platform of an image that exists for one.

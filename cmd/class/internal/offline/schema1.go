@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -58,7 +57,7 @@ func parseSchema1(manifest []byte) (m schema1, err error) {
 // as one of schema 2 that runs the same.
 func (s *Saver) convert(ctx context.Context, w *writer, i *image) (*v1.Descriptor, error) {
 	if strings.Contains(i.reference, "@") {
-		return nil, errors.New("it is in an old format (schema 1), whose digest ends with it; name it by its tag")
+		return nil, unfit("it is in an old format (schema 1), whose digest ends with it; name it by its tag")
 	}
 	old, err := parseSchema1(i.manifest.Manifest)
 	if err != nil {
