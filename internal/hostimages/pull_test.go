@@ -95,7 +95,7 @@ func TestPullFailures(t *testing.T) {
 		"received unexpected HTTP status: 429 Too Many Requests":                                                                      {RateLimited, "mirror"},
 		`Get "https://r.example/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority`:               {Untrusted, "/etc/docker/certs.d/r.example/ca.crt"},
 		`Get "https://r.example/v2/": http: server gave HTTP response to HTTPS client`:                                                {Untrusted, "certs.d"},
-		`Get "https://r.example/v2/": dial tcp: lookup r.example on 10.0.0.1:53: no such host`:                                        {NoSuchHost, "docker load"},
+		`Get "https://r.example/v2/": dial tcp: lookup r.example on 10.0.0.1:53: no such host`:                                        {NoSuchHost, "class images save"},
 		`Get "https://r.example/v2/": dial tcp: lookup r.example: Temporary failure in name resolution`:                               {NoSuchHost, "network"},
 		"no matching manifest for linux/arm64/v8 in the manifest list entries":                                                        {OtherArch, "architecture"},
 		"no match for platform in manifest: not found":                                                                                {OtherArch, "architecture"},
