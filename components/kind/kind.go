@@ -18,6 +18,7 @@ import (
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/tool"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/takeover"
 )
@@ -32,6 +33,7 @@ type Args struct {
 	NodeImage string // kind node image with a tag or a digest
 	NodePort  int    // the port on every node that HostPort leads to
 	HostPort  int    // on 127.0.0.1; 0 is none
+	Mirror    string // URL of the mirror that the node image comes from; empty is none. It shapes nothing
 	// TakeOver are objects that may have been made by hand, and that the stack is to make.
 	TakeOver []takeover.Object
 }
@@ -47,6 +49,11 @@ func (a *Args) Validate() error {
 	}
 	if err := editions.CheckImage(a.NodeImage); err != nil {
 		errs = append(errs, fmt.Errorf("node image %q: %w", a.NodeImage, err))
+	}
+	if a.Mirror != "" {
+		if err := hostimages.CheckMirror(a.Mirror); err != nil {
+			errs = append(errs, fmt.Errorf("mirror %q: %w", a.Mirror, err))
+		}
 	}
 	if a.HostPort != 0 && (a.NodePort < 1 || a.NodePort > 65535 || a.HostPort < 1 || a.HostPort > 65535) {
 		errs = append(errs, fmt.Errorf("host port %d to node port %d: allowed are 1 to 65535", a.HostPort, a.NodePort))
@@ -66,14 +73,14 @@ type Cluster struct {
 	Made  pulumi.StringOutput // another one of a cluster that was rebuilt
 
 	Provider *kubernetes.Provider
-	lifetime pulumi.Resource // the command that makes it
+	Lifetime pulumi.Resource // the command that makes it
 	takeover pulumi.Resource // what was made by hand is gone then
 }
 
 // Options are for every in-cluster component: where it runs, what it lives and dies
 // with, and what must be there before it.
 func (c *Cluster) Options(before ...pulumi.Resource) []pulumi.ResourceOption {
-	return kube.LiveAndDieWith(c.Provider, c.lifetime, append(before, c.takeover)...)
+	return kube.LiveAndDieWith(c.Provider, c.Lifetime, append(before, c.takeover)...)
 }
 
 // New registers a kind cluster (course, chapter 0-3) and its provider. The
@@ -117,13 +124,17 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 
+	env := pulumi.StringMap{kindcluster.EnvName: pulumi.String(args.Name), kindcluster.EnvClaim: claim.Stdout}
+	if args.Mirror != "" { // another one is an update, which changes nothing
+		env[hostimages.EnvMirror] = pulumi.String(args.Mirror)
+	}
 	kind, err := local.NewCommand(ctx, name, &local.CommandArgs{
 		Interpreter: interpreter,
 		Create:      pulumi.String(kindcluster.VerbCreate),
 		Update:      pulumi.String(kindcluster.VerbKubeconfig), // nothing that shapes the cluster gets here
 		Delete:      pulumi.String(kindcluster.VerbDelete),
 		Stdin:       pulumi.String(config),
-		Environment: pulumi.StringMap{kindcluster.EnvName: pulumi.String(args.Name), kindcluster.EnvClaim: claim.Stdout},
+		Environment: env,
 		// Standard output is the kubeconfig: neither shown, nor handed on.
 		Logging:                local.LoggingStderr,
 		AddPreviousOutputInEnv: pulumi.Bool(false),
@@ -174,7 +185,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	c.Made = pulumi.UnsecretWithContext(ctx.Context(), kubeconfig.ApplyT(func(s string) string {
 		return digest([]byte(s))
 	})).(pulumi.StringOutput)
-	c.lifetime = kind
+	c.Lifetime = kind
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"name":       c.Name,
 		"context":    c.Context,

@@ -162,7 +162,17 @@ type Event struct {
 // Docker could not, and another one where Docker was not heard to the end.
 func (a *API) Pull(ctx context.Context, name, tagOrDigest, login string, step func(Event)) error {
 	query := url.Values{"fromImage": {name}, "tag": {tagOrDigest}}
-	body, err := a.do(ctx, http.MethodPost, a.path("/images/create"), query, login)
+	return a.follow(ctx, a.path("/images/create"), query, login, nil, step)
+}
+
+// Load has Docker read an archive of images, as `docker load` does. Its error is as Pull's.
+func (a *API) Load(ctx context.Context, archive io.Reader) error {
+	return a.follow(ctx, a.path("/images/load"), url.Values{"quiet": {"1"}}, "", archive, func(Event) {})
+}
+
+// follow has Docker do something that it tells the steps of.
+func (a *API) follow(ctx context.Context, path string, query url.Values, login string, content io.Reader, step func(Event)) error {
+	body, err := a.do(ctx, http.MethodPost, path, query, login, content)
 	if err != nil {
 		return err
 	}
@@ -195,13 +205,13 @@ func (a *API) Save(ctx context.Context, id string) (io.ReadCloser, error) {
 		}
 		query.Set("platform", string(platform))
 	}
-	return a.do(ctx, http.MethodGet, a.path("/images/get"), query, "")
+	return a.do(ctx, http.MethodGet, a.path("/images/get"), query, "", nil)
 }
 
 func (a *API) path(p string) string { return fmt.Sprintf("/v1.%d%s", a.minor, p) }
 
 func (a *API) get(ctx context.Context, path string, query url.Values, into any) error {
-	body, err := a.do(ctx, http.MethodGet, path, query, "")
+	body, err := a.do(ctx, http.MethodGet, path, query, "", nil)
 	if err != nil {
 		return err
 	}
@@ -209,11 +219,14 @@ func (a *API) get(ctx context.Context, path string, query url.Values, into any) 
 	return json.NewDecoder(body).Decode(into)
 }
 
-func (a *API) do(ctx context.Context, method, path string, query url.Values, login string) (io.ReadCloser, error) {
+func (a *API) do(ctx context.Context, method, path string, query url.Values, login string, content io.Reader) (io.ReadCloser, error) {
 	to := url.URL{Scheme: "http", Host: "docker", Path: path, RawQuery: query.Encode()}
-	request, err := http.NewRequestWithContext(ctx, method, to.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, method, to.String(), content)
 	if err != nil {
 		return nil, err
+	}
+	if content != nil {
+		request.Header.Set("Content-Type", "application/x-tar")
 	}
 	if login != "" {
 		request.Header.Set("X-Registry-Auth", login)

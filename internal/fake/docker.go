@@ -45,6 +45,7 @@ type Call string
 const (
 	Ping           Call = "ping"
 	Pull           Call = "pull"
+	Mirror         Call = "mirror"
 	Containers     Call = "containers"
 	Create         Call = "create"
 	Delete         Call = "delete"
@@ -288,8 +289,13 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]kindcluster.
 }
 
 // Pull finds that the image is there.
-func (d *Docker) Pull(ctx context.Context, image string, _ io.Writer) error {
-	return d.asked(ctx, Pull, image)
+func (d *Docker) Pull(ctx context.Context, image, _ string, _ io.Writer) (string, error) {
+	return image, d.asked(ctx, Pull, image)
+}
+
+// Mirror notes the mirror that a node asks.
+func (d *Docker) Mirror(ctx context.Context, node, url string) error {
+	return d.asked(ctx, Mirror, node+" "+url)
 }
 
 // Create makes a cluster; half of it is one container with no Kubernetes in it.

@@ -21,6 +21,7 @@ import (
 
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/hostlock"
+	"k8sbootcamp/internal/printable"
 )
 
 // Verbs of the tool kindcluster.
@@ -34,10 +35,13 @@ type Docker interface {
 	Image(ctx context.Context, name string) (*docker.Image, error)
 	Pull(ctx context.Context, name, tagOrDigest, login string, step func(docker.Event)) error
 	Save(ctx context.Context, id string) (io.ReadCloser, error)
+	Load(ctx context.Context, archive io.Reader) error
 }
 
 // Host pulls and loads. Make it with New.
 type Host struct {
+	Mirror Mirror // is asked first for what Docker has not
+
 	docker Docker
 	report *reporter
 	limits limits
@@ -87,6 +91,21 @@ func (h *Host) Pull(ctx context.Context, images []string) error {
 	return errors.Join(errs...)
 }
 
+// Have is Pull of one image. It returns the name that Docker finds it by.
+func (h *Host) Have(ctx context.Context, image string) (name string, err error) {
+	n, err := parse(image)
+	if err != nil {
+		return "", err
+	}
+	if _, err := h.have(ctx, n); err != nil {
+		return "", err
+	}
+	if found, err := h.docker.Image(ctx, n.full); found == nil && err == nil {
+		return n.digestTag(), nil
+	}
+	return image, nil
+}
+
 // have returns the image as Docker has it, once it has. Its error is *Error, or the
 // context's.
 func (h *Host) have(ctx context.Context, n named) (*docker.Image, error) {
@@ -106,6 +125,16 @@ func (h *Host) have(ctx context.Context, n named) (*docker.Image, error) {
 	if found, err := h.look(ctx, n); found != nil || err != nil { // the other run had it pulled
 		return found, err
 	}
+	if h.Mirror.URL != "" {
+		if err := h.fromMirror(ctx, n); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			h.report.say("image %s: not from the mirror %s, so Docker pulls it itself (%s)", n.short(), h.Mirror.URL, printable.Line(err.Error(), saidLength))
+		} else if found, err := h.look(ctx, n); found != nil || err != nil {
+			return found, err
+		}
+	}
 	if err := h.pull(ctx, n); err != nil {
 		return nil, err
 	}
@@ -119,6 +148,9 @@ func (h *Host) have(ctx context.Context, n named) (*docker.Image, error) {
 // look returns the image as Docker has it, nil where it has not.
 func (h *Host) look(ctx context.Context, n named) (*docker.Image, error) {
 	found, err := h.docker.Image(ctx, n.full)
+	if found == nil && err == nil && n.pinned {
+		found, err = h.docker.Image(ctx, n.digestTag())
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -155,25 +187,14 @@ func (h *Host) pull(ctx context.Context, n named) error {
 
 // fetch has Docker pull an image once, and gives up where nothing more comes.
 func (h *Host) fetch(ctx context.Context, n named, auth string) error {
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	var heard atomic.Bool
-	silence := time.AfterFunc(h.limits.answer, func() {
-		e := &Error{Image: n.given, Problem: Silent, Err: fmt.Errorf("for %s", h.limits.answer), registry: n.registry}
-		if heard.Load() {
-			e.Problem, e.Err = Stalled, fmt.Errorf("for %s", h.limits.stall)
-		}
-		giveUp(e)
-	})
-	defer silence.Stop()
-
+	ctx, heard, end := h.patient(ctx, n)
+	defer end()
 	progress := h.report.begin(n)
 	defer h.report.end(progress)
 	all := layers{}
 	err := h.docker.Pull(ctx, n.name, n.version, auth, func(e docker.Event) {
 		if all.take(e) {
-			heard.Store(true)
-			silence.Reset(h.limits.stall)
+			heard()
 		}
 		done, total, more := all.sum()
 		h.report.set(progress, done, total, more)
@@ -187,6 +208,29 @@ func (h *Host) fetch(ctx context.Context, n named, auth string) error {
 	_, total, _ := all.sum()
 	h.report.say("image %s: pulled, %s", progress.name, megabytes(total))
 	return nil
+}
+
+// patient returns a context that ends, with an *Error as its cause, where nothing is heard
+// for too long.
+func (h *Host) patient(ctx context.Context, n named) (_ context.Context, heard, end func()) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	var begun atomic.Bool
+	silence := time.AfterFunc(h.limits.answer, func() {
+		e := &Error{Image: n.given, Problem: Silent, Err: fmt.Errorf("for %s", h.limits.answer), registry: n.registry}
+		if begun.Load() {
+			e.Problem, e.Err = Stalled, fmt.Errorf("for %s", h.limits.stall)
+		}
+		giveUp(e)
+	})
+	heard = func() {
+		begun.Store(true)
+		silence.Reset(h.limits.stall)
+	}
+	end = func() {
+		silence.Stop()
+		giveUp(nil)
+	}
+	return ctx, heard, end
 }
 
 // Warn says of each *Error in what Pull returned that the image is missing so far, and

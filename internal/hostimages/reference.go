@@ -93,6 +93,12 @@ func parse(image string) (named, error) {
 	return n, nil
 }
 
+// digestTag is the tag that stands for a pinned image's digest in Docker, whose classic
+// store keeps no registry's digest of what was loaded.
+func (n named) digestTag() string {
+	return n.name + ":" + strings.Replace(n.version, ":", "-", 1)
+}
+
 // short is what is shown of it: a digest says nothing to a reader.
 func (n named) short() string {
 	before, _, _ := strings.Cut(n.given, "@")

@@ -128,8 +128,9 @@ type Driver interface {
 	Ping(ctx context.Context) error
 	// Containers lists the nodes of a cluster, running or not.
 	Containers(ctx context.Context, cluster string) ([]Container, error)
-	// Pull makes sure that Docker has an image; progress goes to log.
-	Pull(ctx context.Context, image string, log io.Writer) error
+	// Pull makes sure that Docker has an image, and returns the name that it finds it
+	// by. A mirror's URL, where there is one, is asked first; progress goes to log.
+	Pull(ctx context.Context, image, mirror string, log io.Writer) (name string, err error)
 	// Create builds the cluster; where it fails, nothing of it is left.
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
@@ -151,6 +152,9 @@ type Driver interface {
 	// started again or RestartKubelet is called; it tells whether something did.
 	ByName(ctx context.Context, cluster string) (changed bool, err error)
 	RestartKubelet(ctx context.Context, cluster string) error
+	// Mirror has a node ask the mirror of that URL first for all images, or, where it is
+	// empty, no mirror.
+	Mirror(ctx context.Context, node, url string) error
 	// Finish marks the cluster as built to the end, and Finished asks for the mark.
 	Finish(ctx context.Context, cluster string) error
 	Finished(ctx context.Context, cluster string) bool
@@ -159,6 +163,7 @@ type Driver interface {
 // Manager does the work with a driver, one run at a time for each cluster.
 type Manager struct {
 	Driver Driver
+	Mirror string               // URL of the mirror that node images come from; may be empty
 	Log    io.Writer            // progress, line by line; nil is none
 	Limits func() InotifyLimits // of this host; nil is Inotify
 }
@@ -254,22 +259,26 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 	return m.Driver.Kubeconfig(ctx, name)
 }
 
-// pull makes sure that Docker has the images of a cluster's nodes.
+// pull makes sure that Docker has the images of a cluster's nodes, and names them as it
+// finds them.
 func (m *Manager) pull(ctx context.Context, config *v1alpha4.Cluster) error {
 	log := m.Log
 	if log == nil {
 		log = io.Discard
 	}
-	var images []string
-	for _, n := range config.Nodes {
-		if n.Image != "" && !slices.Contains(images, n.Image) { // kind has one of its own
-			images = append(images, n.Image)
+	had := map[string]string{}
+	for i, n := range config.Nodes {
+		if n.Image == "" { // kind has one of its own
+			continue
 		}
-	}
-	for _, image := range images {
-		if err := m.Driver.Pull(ctx, image, log); err != nil {
-			return err
+		if _, ok := had[n.Image]; !ok {
+			name, err := m.Driver.Pull(ctx, n.Image, m.Mirror, log)
+			if err != nil {
+				return err
+			}
+			had[n.Image] = name
 		}
+		config.Nodes[i].Image = had[n.Image]
 	}
 	return nil
 }
