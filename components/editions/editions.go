@@ -44,6 +44,11 @@ type Images struct {
 	Topic string // agnhost, of which the topics' pods run one command or another
 }
 
+// All are the references, in no order that means anything.
+func (i Images) All() []string {
+	return []string{i.Node, i.Echo, i.Prometheus, i.NodeExporter, i.KubeStateMetrics, i.AuthProxy, i.LabelProxy, i.Grafana, i.Topic}
+}
+
 // What the text leaves as an exercise it names no images for, so these are the same in
 // both editions; they run on the text's Kubernetes too. Of the two proxies nobody
 // publishes digests that could be compared.

@@ -38,27 +38,44 @@ const AllowedMirror = "http:// or https://, the name or address by which other m
 // hostRE is a host's name; an address has netip.
 var hostRE = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 
-// CheckMirror returns an error unless it is the URL of a mirror. That a node could reach:
-// what it calls localhost is itself.
+// CheckMirror returns an error unless it is the URL of a mirror that a node could reach:
+// what that calls localhost is the node itself.
 func CheckMirror(at string) error {
+	if err := CheckURL(at); err != nil {
+		return err
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		return err
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	if err == nil && (address.IsLoopback() || address.IsUnspecified()) || strings.EqualFold(u.Hostname(), "localhost") {
+		return errors.New("to a node that is the node itself")
+	}
+	return nil
+}
+
+// CheckURL returns an error unless it is http:// or https://, a host, perhaps a port, and
+// nothing more.
+func CheckURL(at string) error {
 	u, err := url.Parse(at)
 	if err != nil {
 		return errors.New("it is no URL")
 	}
-	host, port := u.Hostname(), u.Port()
-	switch address, isAddress := netip.ParseAddr(host); {
-	case u.Scheme != "http" && u.Scheme != "https":
+	if u.Scheme != "http" && u.Scheme != "https" {
 		return errors.New("it begins neither with http:// nor with https://")
-	case u.Scheme+"://"+u.Host != at: // a user, a path, a query, or another way to write it
+	}
+	if u.Scheme+"://"+u.Host != at { // a user, a path, a query, or another way to write it
 		return errors.New("it has more than a host and a port")
-	case isAddress == nil && (address.IsLoopback() || address.IsUnspecified()), strings.EqualFold(host, "localhost"):
-		return errors.New("to a node that is the node itself")
-	case isAddress == nil && address.Zone() == "" && strings.Contains(u.Host, "[") == address.Is6():
-	case isAddress == nil || len(host) > 253 || !hostRE.MatchString(host):
+	}
+	host := u.Hostname()
+	address, err := netip.ParseAddr(host)
+	is6 := err == nil && address.Is6() && address.Zone() == ""
+	if is6 != strings.HasPrefix(u.Host, "[") || !is6 && (len(host) > 253 || !hostRE.MatchString(host)) {
 		return fmt.Errorf("%q is no host", host)
 	}
-	if n, err := strconv.Atoi(port); err != nil && port != "" || port == "" && strings.HasSuffix(u.Host, ":") || err == nil && (n < 1 || n > 65535) {
-		return fmt.Errorf("%q is no port", port)
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil && u.Port() != "" || strings.HasSuffix(u.Host, ":") || u.Port() == "0" {
+		return fmt.Errorf("%q is no port", u.Port())
 	}
 	return nil
 }
