@@ -58,6 +58,7 @@ var commandVerbs = map[string][]any{
 	"[go tool kindcluster] takeover":     {"takeover", nil},
 	"[go tool kindcluster] pull":         {"pull", nil},
 	"[go tool kindcluster] load":         {"load", nil},
+	"[go tool kindcluster] mirror":       {"mirror", "unmirror"},
 	"[go tool sharedcluster] takeover":   {"takeover", nil},
 	"[go tool sharedcluster] claim":      {"claim", "release"},
 	"[go tool sharedcluster] kubeconfig": {nil, nil},
@@ -67,7 +68,7 @@ var commandVerbs = map[string][]any{
 }
 
 // printNoSecret are those of them, by create, whose output may be seen.
-var printNoSecret = []any{kindcluster.VerbClaim, takeover.Verb, hostimages.VerbPull, hostimages.VerbLoad}
+var printNoSecret = []any{kindcluster.VerbClaim, takeover.Verb, hostimages.VerbPull, hostimages.VerbLoad, kindcluster.VerbMirror}
 
 // ignored are the changes that a resource may be blind to, by its name: what earlier
 // versions of this program set another way, and what would make all anew.
@@ -677,6 +678,7 @@ func TestShape(t *testing.T) {
 		{"topics", base, map[string]string{"topics": "all"}, false},
 		{"greeting", base, map[string]string{"greeting": "Good day!"}, false},
 		{"topics' image", base, map[string]string{"topicImage": "example/agnhost:1"}, false},
+		{"mirror", base, map[string]string{"imageMirror": "http://10.0.0.1:5000"}, false},
 		{"node-exporter image", base, map[string]string{"nodeExporterImage": "example/node-exporter:1"}, false},
 	}
 	for _, tt := range tests {

@@ -36,7 +36,7 @@ type Args struct {
 	Cluster  string             // kind's name of it
 	Claim    pulumi.StringInput // the stack's mark on it
 	Made     pulumi.StringInput // tells a rebuilt one from the one before; known once it is there
-	Lifetime pulumi.Resource    // what it goes with
+	Lifetime pulumi.Resource    // what the nodes' knowledge of a mirror goes with
 }
 
 // Validate reports every argument that cannot be used.
@@ -58,8 +58,8 @@ func (a *Args) Validate() error {
 	if !kindcluster.ValidName(a.Cluster) {
 		errs = append(errs, fmt.Errorf("cluster name %q is not one that kind takes", a.Cluster))
 	}
-	if a.Claim == nil || a.Made == nil || a.Lifetime == nil {
-		errs = append(errs, errors.New("the cluster's claim, or what tells it from the one before, or what it goes with, is nil"))
+	if a.Claim == nil || a.Made == nil || a.Mirror != "" && a.Lifetime == nil {
+		errs = append(errs, errors.New("the cluster's claim, or what tells it from the one before, or what a mirror goes with, is nil"))
 	}
 	return errors.Join(errs...)
 }

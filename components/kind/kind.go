@@ -33,7 +33,7 @@ type Args struct {
 	NodeImage string // kind node image with a tag or a digest
 	NodePort  int    // the port on every node that HostPort leads to
 	HostPort  int    // on 127.0.0.1; 0 is none
-	Mirror    string // URL of the mirror that the node image comes from; empty is none. It shapes nothing
+	Mirror    string // URL of the mirror that the node image comes from; empty is none
 	// TakeOver are objects that may have been made by hand, and that the stack is to make.
 	TakeOver []takeover.Object
 }
@@ -86,7 +86,8 @@ func (c *Cluster) Options(before ...pulumi.Resource) []pulumi.ResourceOption {
 // New registers a kind cluster (course, chapter 0-3) and its provider. The
 // cluster is made, and all nodes are Ready, before anything is put on it.
 //
-// Two commands make it: the claim, a random mark that is in the state before
+// Where there is a mirror, Docker is given the node image from there first. Two commands
+// make the cluster: the claim, a random mark that is in the state before
 // anything is built, and the cluster, whose nodes bear that mark. So an `up`
 // that is killed while kind works is taken over by the next `up` and removed by
 // the next `destroy` (the claim's delete), though the state never heard of the
@@ -124,9 +125,21 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 
-	env := pulumi.StringMap{kindcluster.EnvName: pulumi.String(args.Name), kindcluster.EnvClaim: claim.Stdout}
-	if args.Mirror != "" { // another one is an update, which changes nothing
-		env[hostimages.EnvMirror] = pulumi.String(args.Mirror)
+	var before []pulumi.Resource
+	if args.Mirror != "" { // a command of its own: another mirror is no other cluster
+		image, err := local.NewCommand(ctx, name+"-image", &local.CommandArgs{
+			Interpreter:            interpreter,
+			Create:                 pulumi.String(hostimages.VerbPull),
+			Update:                 pulumi.String(hostimages.VerbPull),
+			Stdin:                  pulumi.String(hostimages.List([]hostimages.Wanted{{Image: args.NodeImage}})),
+			Environment:            pulumi.StringMap{hostimages.EnvMirror: pulumi.String(args.Mirror)},
+			Logging:                local.LoggingStderr,
+			AddPreviousOutputInEnv: pulumi.Bool(false),
+		}, pulumi.Parent(c), tool.Timeouts("30m"))
+		if err != nil {
+			return nil, err
+		}
+		before = append(before, image)
 	}
 	kind, err := local.NewCommand(ctx, name, &local.CommandArgs{
 		Interpreter: interpreter,
@@ -134,13 +147,13 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		Update:      pulumi.String(kindcluster.VerbKubeconfig), // nothing that shapes the cluster gets here
 		Delete:      pulumi.String(kindcluster.VerbDelete),
 		Stdin:       pulumi.String(config),
-		Environment: env,
+		Environment: pulumi.StringMap{kindcluster.EnvName: pulumi.String(args.Name), kindcluster.EnvClaim: claim.Stdout},
 		// Standard output is the kubeconfig: neither shown, nor handed on.
 		Logging:                local.LoggingStderr,
 		AddPreviousOutputInEnv: pulumi.Bool(false),
 		Triggers:               pulumi.Array{pulumi.String(digest(config)), claim.Stdout},
 	}, pulumi.Parent(c), pulumi.DeleteBeforeReplace(true), tool.Timeouts("30m"),
-		pulumi.AdditionalSecretOutputs([]string{"stdout"}))
+		pulumi.AdditionalSecretOutputs([]string{"stdout"}), pulumi.DependsOn(before))
 	if err != nil {
 		return nil, err
 	}

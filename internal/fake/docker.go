@@ -289,7 +289,7 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]kindcluster.
 }
 
 // Pull finds that the image is there.
-func (d *Docker) Pull(ctx context.Context, image, _ string, _ io.Writer) (string, error) {
+func (d *Docker) Pull(ctx context.Context, image string, _ io.Writer) (string, error) {
 	return image, d.asked(ctx, Pull, image)
 }
 

@@ -95,15 +95,13 @@ func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Contai
 
 // Pull has Docker have a node image, which kind would pull itself, but say nothing
 // meanwhile. Its error is *hostimages.Error, *docker.Error, or the context's.
-func (d *DockerDriver) Pull(ctx context.Context, image, mirror string, log io.Writer) (string, error) {
+func (d *DockerDriver) Pull(ctx context.Context, image string, log io.Writer) (string, error) {
 	api, err := docker.Open(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer api.Close()
-	host := hostimages.New(api, log)
-	host.Mirror = hostimages.Mirror{URL: mirror, Platform: api.Platform}
-	return host.Have(ctx, image)
+	return hostimages.New(api, log).Have(ctx, image)
 }
 
 // Create runs kind, which removes what it made where it fails.

@@ -129,8 +129,8 @@ type Driver interface {
 	// Containers lists the nodes of a cluster, running or not.
 	Containers(ctx context.Context, cluster string) ([]Container, error)
 	// Pull makes sure that Docker has an image, and returns the name that it finds it
-	// by. A mirror's URL, where there is one, is asked first; progress goes to log.
-	Pull(ctx context.Context, image, mirror string, log io.Writer) (name string, err error)
+	// by; progress goes to log.
+	Pull(ctx context.Context, image string, log io.Writer) (name string, err error)
 	// Create builds the cluster; where it fails, nothing of it is left.
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
@@ -163,7 +163,6 @@ type Driver interface {
 // Manager does the work with a driver, one run at a time for each cluster.
 type Manager struct {
 	Driver Driver
-	Mirror string               // URL of the mirror that node images come from; may be empty
 	Log    io.Writer            // progress, line by line; nil is none
 	Limits func() InotifyLimits // of this host; nil is Inotify
 }
@@ -272,7 +271,7 @@ func (m *Manager) pull(ctx context.Context, config *v1alpha4.Cluster) error {
 			continue
 		}
 		if _, ok := had[n.Image]; !ok {
-			name, err := m.Driver.Pull(ctx, n.Image, m.Mirror, log)
+			name, err := m.Driver.Pull(ctx, n.Image, log)
 			if err != nil {
 				return err
 			}

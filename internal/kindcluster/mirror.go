@@ -20,8 +20,8 @@ import (
 
 // Verbs of the tool for a mirror.
 const (
-	VerbMirror   = "mirror"    // have the nodes ask it first
-	VerbNoMirror = "no-mirror" // have them ask none
+	VerbMirror   = "mirror"   // have the nodes ask it first
+	VerbNoMirror = "unmirror" // have them ask none
 )
 
 // UseMirror has all nodes of the stack's cluster ask a mirror, given by its URL, first for

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
 
 	"k8sbootcamp/cmd/class/internal/mirror"
@@ -51,41 +50,25 @@ under a tag; under a digest nobody can.`,
 	f := c.Flags()
 	f.StringVar(&o.listen, "listen", ":5000", "`ADDRESS:PORT` to listen on; without an address, on all of this machine")
 	f.StringVar(&o.dir, "dir", "", "`FOLDER` that keeps what was fetched, an OCI image layout (default .bootcamp/mirror in the project's folder)")
-	f.StringArrayVar(&o.upstreams, "upstream", nil, "`REGISTRY[=URL]` to fetch from too, repeatable; beside "+strings.Join(slices.Sorted(maps.Keys(ownUpstreams())), ", "))
+	f.StringArrayVar(&o.upstreams, "upstream", nil, "`REGISTRY[=URL]` to fetch from too, repeatable; beside "+strings.Join(editions.Registries(), ", "))
 	f.BoolVar(&o.login, "login", false, "fetch with the logins of `docker login`")
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return t.mirror(cmd.Context(), o) }
 	return c
 }
 
-// ownUpstreams are the registries of the editions' images.
-func ownUpstreams() map[string]string {
-	all := map[string]string{}
-	for _, edition := range editions.Names {
-		images, err := editions.Of(edition)
-		if err != nil {
-			panic(err) // it is one of them
-		}
-		for _, image := range images.All() {
-			named, err := reference.ParseNormalizedNamed(image)
-			if err != nil {
-				panic(err) // as above
-			}
-			all[reference.Domain(named)] = "https://" + reference.Domain(named)
-		}
-	}
-	return all
-}
-
 // registries are those that are fetched from, or what is wrong with the flags.
 func (o *mirrorFlags) registries() (map[string]string, error) {
-	all := ownUpstreams()
+	all := map[string]string{}
+	for _, registry := range editions.Registries() {
+		all[registry] = "https://" + registry
+	}
 	var errs []error
 	for _, given := range o.upstreams {
 		registry, at, named := strings.Cut(given, "=")
 		if !named {
 			at = "https://" + registry
 		}
-		if ref, err := reference.ParseNormalizedNamed(registry + "/a"); err != nil || reference.Domain(ref) != registry {
+		if !mirror.ValidRegistry(registry) {
 			errs = append(errs, fmt.Errorf("--upstream %s: %q is no registry as images name it, such as ghcr.io", given, registry))
 		} else if err := hostimages.CheckURL(at); err != nil {
 			errs = append(errs, fmt.Errorf("--upstream %s: %w; allowed are http:// or https://, a host and perhaps a port", given, err))

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -45,6 +46,12 @@ const (
 	mostHeld      = 10 * time.Minute
 	heldByDefault = 30 * time.Second
 )
+
+// ValidRegistry tells whether images can name a registry so.
+func ValidRegistry(name string) bool {
+	named, err := reference.ParseNormalizedNamed(name + "/a")
+	return err == nil && reference.Domain(named) == name
+}
 
 func newUpstream(registry, at string, login bool) (*upstream, error) {
 	to, err := url.Parse(at)
