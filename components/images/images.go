@@ -113,7 +113,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	}
 	if args.Mirror != "" {
 		mirror, err := run(MirrorName, kindcluster.VerbMirror, cluster,
-			local.CommandArgs{Delete: pulumi.String(kindcluster.VerbNoMirror)}, pulumi.DeletedWith(args.Lifetime))
+			local.CommandArgs{Delete: pulumi.String(kindcluster.VerbNoMirror)}, pulumi.DeletedWith(args.Lifetime), pulumi.DeleteBeforeReplace(true))
 		if err != nil {
 			return nil, err
 		}

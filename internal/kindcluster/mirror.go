@@ -27,8 +27,12 @@ const (
 // UseMirror has all nodes of the stack's cluster ask a mirror, given by its URL, first for
 // all images. Its errors are as Kubeconfig's, or a node's.
 func (m *Manager) UseMirror(ctx context.Context, c Identity, url string) error {
-	if err := hostimages.CheckMirror(url); err != nil {
-		return fmt.Errorf("the mirror %q: %w; allowed are %s", url, err, hostimages.AllowedMirror)
+	err := hostimages.CheckMirror(url)
+	if err != nil {
+		err = fmt.Errorf("the mirror %q: %w; allowed are %s", url, err, hostimages.AllowedMirror)
+	}
+	if err := errors.Join(c.Validate(), err); err != nil {
+		return err
 	}
 	found, unlock, err := m.take(ctx, c)
 	if err != nil {
