@@ -519,9 +519,9 @@ var invariants = []invariant{{
 			return fmt.Errorf("deleteBeforeReplace is not set: two clusters cannot have one name")
 		case res.CreateLimit == "" || res.UpdateLimit == "" || res.DeleteLimit == "":
 			return fmt.Errorf("custom timeouts: %q, %q, %q", res.CreateLimit, res.UpdateLimit, res.DeleteLimit)
-		case c["triggers"] == nil && interpreter == "[go tool kindcluster]" && c["delete"] != nil:
+		case c["triggers"] == nil && interpreter == "[go tool kindcluster]" && c["delete"] == kindcluster.VerbDelete:
 			return fmt.Errorf("it has no triggers")
-		case c["triggers"] != nil && interpreter == "[go tool kindcluster]" && c["delete"] == nil:
+		case c["triggers"] != nil && interpreter == "[go tool kindcluster]" && c["delete"] != kindcluster.VerbDelete:
 			return fmt.Errorf("it has triggers: it would be replaced, and is to be run again")
 		case c["triggers"] != nil && interpreter == "[go tool sharedcluster]" && c["create"] != "kubeconfig":
 			return fmt.Errorf("it has triggers: its delete would be run while the stack lives")

@@ -139,6 +139,9 @@ func TestMirrorOfNodes(t *testing.T) {
 			if image == "" {
 				t.Skip("SKIPPED, NOTHING WAS PROVEN: no node image")
 			}
+			if name != "Lab" && os.Getenv("BOOTCAMP_FULL") != "1" {
+				t.Skip("SKIPPED, NOTHING WAS PROVEN: BOOTCAMP_FULL=1 has nodes of Kubernetes 1.24 pull too")
+			}
 			r := imagelab.New(t)
 			m := startMirror(t, tool, r)
 			ref, digest := r.Push(t, "pulled", "1")
@@ -212,6 +215,7 @@ func fetchedOnce(t *testing.T, r *imagelab.Registry) (blobs int) {
 // TestMirror: a lab's nodes, and then the host's Docker, are given images by a mirror; where
 // that is gone Docker pulls by itself; and without the key the nodes ask none.
 func TestMirror(t *testing.T) {
+	turn(t, turnMirror)
 	lab := livelab.New(t)
 	r := imagelab.New(t)
 	m := startMirror(t, classTool(t, lab), r)
