@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -135,6 +136,20 @@ func TestSave(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, body.Close())
 		assert.Equal(t, "a tar", string(got))
+	}
+}
+
+// TestLoad: the archive is handed over, and what Docker says amid its answer is the error.
+func TestLoad(t *testing.T) {
+	const at = "POST /v1.41/images/load?quiet=1"
+	for answer, want := range map[string]error{
+		`{"stream":"Loaded image: a:1\n"}`:                                nil,
+		`{"errorDetail":{"message":"no space"},"error":"no space"}`:       &APIError{Message: "no space"},
+		`{"stream":"x"}{"errorDetail":{"message":"no"},"error":"no tar"}`: &APIError{Message: "no tar"},
+	} {
+		a, asked := engine(t, "1.41", map[string]string{at: answer})
+		assert.Equal(t, want, a.Load(t.Context(), strings.NewReader("a tar")))
+		assert.Equal(t, []string{at}, *asked)
 	}
 }
 
