@@ -262,7 +262,7 @@ func TestMirror(t *testing.T) {
 	const file = "/etc/containerd/certs.d/_default/hosts.toml"
 	node := s.Cluster + "-control-plane"
 	assert.Contains(t, inContainer(t, node, "cat", file), m.url)
-	s.Unset("imageMirror")
+	s.Set("imageMirror", "")
 	up("without the key")
 	assert.Error(t, exec.Command("docker", "exec", node, "test", "-e", file).Run(), "it is gone")
 	assert.Equal(t, "echo:3", says())
