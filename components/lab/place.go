@@ -32,9 +32,14 @@ func KindArgs(s *settings.Settings) *kind.Args {
 	}
 }
 
+// ownPlan is the plan of a lab on a cluster of the stack's own.
+func ownPlan(s *settings.Settings) *plan {
+	return newPlan(s, site{namespace: course.Namespace, scope: monitoring.Own, nodePort: s.NodePort, host: course.IngressHost})
+}
+
 // buildOwn is the course on a cluster of the stack's own.
 func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
-	p := newPlan(s, site{namespace: course.Namespace, scope: monitoring.Own, nodePort: s.NodePort, host: course.IngressHost})
+	p := ownPlan(s)
 	args := KindArgs(s)
 	args.TakeOver, args.Mirror = p.byHand, s.ImageMirror
 	on, err := kind.New(ctx, "cluster", args)
@@ -52,7 +57,7 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 	var before []pulumi.Resource
 	bring := &images.Args{Mirror: s.ImageMirror, Cluster: args.Name, Claim: on.Claim, Made: on.Made, Lifetime: on.Lifetime}
 	if s.ImagePull == settings.PullByHost {
-		bring.Images = p.images
+		bring.Images = wanted(p.images)
 	}
 	if len(bring.Images) > 0 || bring.Mirror != "" {
 		brought, err := images.New(ctx, "images", bring)

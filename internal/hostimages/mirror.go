@@ -170,9 +170,9 @@ func (h *Host) transfer(ctx context.Context, n named, heard func()) error {
 	for _, l := range manifest.Layers {
 		total += l.Size
 	}
-	as := n.full
-	if n.pinned {
-		as = n.digestTag()
+	as, err := LoadName(n.given)
+	if err != nil {
+		return err
 	}
 	tag, err := name.NewTag(as)
 	if err != nil {

@@ -93,7 +93,8 @@ func TestFromMirror(t *testing.T) {
 	assert.Positive(t, m.asked["docker.io"])
 
 	pinned := "a:1@" + m.digest
-	name, err := h.Have(t.Context(), pinned)
+	require.NoError(t, h.Pull(t.Context(), []string{pinned}))
+	name, err := h.NameOf(t.Context(), pinned)
 	require.NoError(t, err)
 	assert.Equal(t, "docker.io/library/a:sha256-"+m.digest[7:], name, "Docker's classic store keeps no registry's digest of what is loaded")
 	assert.Contains(t, e.has, name)
@@ -102,9 +103,6 @@ func TestFromMirror(t *testing.T) {
 	clear(m.asked)
 	require.NoError(t, h.Pull(t.Context(), []string{"a:1", pinned}))
 	assert.Empty(t, m.asked, "Docker has both")
-	name, err = h.Have(t.Context(), "a:1")
-	require.NoError(t, err)
-	assert.Equal(t, "a:1", name)
 }
 
 // TestMirrorFails: whatever a mirror does, Docker pulls by itself then, and it is said.

@@ -128,9 +128,9 @@ type Driver interface {
 	Ping(ctx context.Context) error
 	// Containers lists the nodes of a cluster, running or not.
 	Containers(ctx context.Context, cluster string) ([]Container, error)
-	// Pull makes sure that Docker has an image, and returns the name that it finds it
-	// by; progress goes to log.
-	Pull(ctx context.Context, image string, log io.Writer) (name string, err error)
+	// Pull makes sure that Docker has an image, and returns the name that it has it
+	// under; progress goes to log.
+	Pull(ctx context.Context, image string, log io.Writer) (as string, err error)
 	// Create builds the cluster; where it fails, nothing of it is left.
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
@@ -265,19 +265,20 @@ func (m *Manager) pull(ctx context.Context, config *v1alpha4.Cluster) error {
 	if log == nil {
 		log = io.Discard
 	}
-	had := map[string]string{}
-	for i, n := range config.Nodes {
-		if n.Image == "" { // kind has one of its own
+	has := map[string]string{}
+	for i := range config.Nodes {
+		image := config.Nodes[i].Image
+		if image == "" { // kind has one of its own
 			continue
 		}
-		if _, ok := had[n.Image]; !ok {
-			name, err := m.Driver.Pull(ctx, n.Image, log)
+		if _, asked := has[image]; !asked {
+			as, err := m.Driver.Pull(ctx, image, log)
 			if err != nil {
 				return err
 			}
-			had[n.Image] = name
+			has[image] = as
 		}
-		config.Nodes[i].Image = had[n.Image]
+		config.Nodes[i].Image = has[image]
 	}
 	return nil
 }
