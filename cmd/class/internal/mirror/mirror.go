@@ -317,11 +317,8 @@ func (m *Mirror) serveBlob(w http.ResponseWriter, r *http.Request, q *request, c
 // manifest returns what is under a tag, as a registry has it in this run, or a digest.
 func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*descriptor, error) {
 	ref := q.ref()
-	kept := m.store.find(ref)
-	m.mu.Lock()
-	known := kept != nil && (q.byDigest || m.resolved[ref])
-	m.mu.Unlock()
-	if known {
+	kept, current := m.kept(q)
+	if current {
 		return kept, nil
 	}
 	if err := m.remembered(ref); err != nil {
@@ -335,6 +332,9 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 	}
 	m.fetches.Add(1)
 	got := m.manifests.DoChan(ref, func() (any, error) {
+		if d, current := m.kept(q); current { // since it was looked for
+			return d, nil
+		}
 		d, err := m.fetchManifest(q)
 		if err != nil {
 			return nil, m.remember(ref, q, err)
@@ -357,6 +357,15 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 		d, _ := result.Val.(*descriptor)
 		return d, result.Err
 	}
+}
+
+// kept is the manifest that is there, or nil, and whether its registry need not be asked.
+func (m *Mirror) kept(q *request) (d *descriptor, current bool) {
+	ref := q.ref()
+	d = m.store.find(ref)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return d, d != nil && (q.byDigest || m.resolved[ref])
 }
 
 func (m *Mirror) fetchManifest(q *request) (*descriptor, error) {

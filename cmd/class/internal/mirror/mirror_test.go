@@ -732,3 +732,28 @@ func TestAddresses(t *testing.T) {
 		assert.False(t, net.ParseIP(host).IsLoopback())
 	}
 }
+
+// TestLastByte: the last byte of what is on its way is held back until all of it is known
+// to be right.
+func TestLastByte(t *testing.T) {
+	for name, wrong := range map[string]error{"right": nil, "wrong": io.ErrNoProgress} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "blob")
+			require.NoError(t, os.WriteFile(file, []byte("0123456789"), 0o600))
+			d := newDownload()
+			d.begin(file, 10)
+			d.progress(10)
+			r, err := d.open(t.Context())
+			require.NoError(t, err)
+			defer r.Close()
+			got := make([]byte, 20)
+			n, err := r.Read(got)
+			require.NoError(t, err)
+			assert.Equal(t, "012345678", string(got[:n]))
+			d.end(wrong)
+			n, err = r.Read(got)
+			assert.Equal(t, wrong, err)
+			assert.Equal(t, map[string]string{"right": "9", "wrong": ""}[name], string(got[:n]))
+		})
+	}
+}
