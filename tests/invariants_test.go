@@ -53,17 +53,17 @@ var shellRE = regexp.MustCompile(`(^|[\[ /])(sh|bash|ash|dash|busybox)(]| |$)`)
 // commandVerbs are, by interpreter and create, what update and delete run. No
 // update runs create again, which a token may and a cluster may not.
 var commandVerbs = map[string][]any{
-	"[go tool kindcluster] claim":        {"claim", "delete"},
-	"[go tool kindcluster] create":       {"kubeconfig", "delete"},
-	"[go tool kindcluster] takeover":     {"takeover", nil},
-	"[go tool kindcluster] pull":         {"pull", nil},
-	"[go tool kindcluster] load":         {"load", nil},
-	"[go tool sharedcluster] takeover":   {"takeover", nil},
-	"[go tool sharedcluster] claim":      {"claim", "release"},
-	"[go tool sharedcluster] kubeconfig": {nil, nil},
-	"[go tool sharedcluster] <nil>":      {nil, "leave"},
-	"[go tool secret] password":          {nil, nil},
-	"[go tool secret] certificate":       {nil, nil},
+	"[./class kindcluster] claim":        {"claim", "delete"},
+	"[./class kindcluster] create":       {"kubeconfig", "delete"},
+	"[./class kindcluster] takeover":     {"takeover", nil},
+	"[./class kindcluster] pull":         {"pull", nil},
+	"[./class kindcluster] load":         {"load", nil},
+	"[./class sharedcluster] takeover":   {"takeover", nil},
+	"[./class sharedcluster] claim":      {"claim", "release"},
+	"[./class sharedcluster] kubeconfig": {nil, nil},
+	"[./class sharedcluster] <nil>":      {nil, "leave"},
+	"[./class secret] password":          {nil, nil},
+	"[./class secret] certificate":       {nil, nil},
 }
 
 // printNoSecret are those of them, by create, whose output may be seen.
@@ -518,11 +518,11 @@ var invariants = []invariant{{
 			return fmt.Errorf("deleteBeforeReplace is not set: two clusters cannot have one name")
 		case res.CreateLimit == "" || res.UpdateLimit == "" || res.DeleteLimit == "":
 			return fmt.Errorf("custom timeouts: %q, %q, %q", res.CreateLimit, res.UpdateLimit, res.DeleteLimit)
-		case c["triggers"] == nil && interpreter == "[go tool kindcluster]" && c["delete"] != nil:
+		case c["triggers"] == nil && interpreter == "[./class kindcluster]" && c["delete"] != nil:
 			return fmt.Errorf("it has no triggers")
-		case c["triggers"] != nil && interpreter == "[go tool kindcluster]" && c["delete"] == nil:
+		case c["triggers"] != nil && interpreter == "[./class kindcluster]" && c["delete"] == nil:
 			return fmt.Errorf("it has triggers: it would be replaced, and is to be run again")
-		case c["triggers"] != nil && interpreter == "[go tool sharedcluster]" && c["create"] != "kubeconfig":
+		case c["triggers"] != nil && interpreter == "[./class sharedcluster]" && c["create"] != "kubeconfig":
 			return fmt.Errorf("it has triggers: its delete would be run while the stack lives")
 		}
 		return nil

@@ -9,7 +9,7 @@ import (
 	"k8sbootcamp/components/lab"
 )
 
-// TestMakesSecrets: the settings, by which the class tool builds `go tool secret` before
+// TestMakesSecrets: the settings, by which the class tool builds `./class secret` before
 // it is needed, say so where the program runs it and nowhere else.
 func TestMakesSecrets(t *testing.T) {
 	t.Parallel()
@@ -22,7 +22,7 @@ func TestMakesSecrets(t *testing.T) {
 	for name, run := range runs {
 		runs := false
 		for _, res := range run.Good(t).Of(commandType, "") {
-			runs = runs || at(res.Object(), "interpreter", 2) == "secret"
+			runs = runs || at(res.Object(), "interpreter", 1) == "secret"
 		}
 		s, err := lab.Configure(input(run.Config))
 		require.NoError(t, err, name)

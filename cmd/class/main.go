@@ -1,6 +1,6 @@
-// class starts the class tool, which is in classtool. It has `go tool` compile that
-// as Pulumi's Go language host compiles the project's program: the Kubernetes SDK
-// takes minutes, and is compiled once for both.
+// class starts the class tool, which is in classtool, from source: the script ./class runs
+// it, and has set GOFLAGS. It says so where compiling takes long, and leaves its place to
+// the tool, so that a signal reaches that once.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 )
 
 // called is what the tool says of how it is called, in commands to copy.
-const called = "go run ./cmd/class"
+const called = "./class"
 
 func main() {
 	tool, err := build()
@@ -32,7 +32,6 @@ func build() (string, error) {
 	})
 	defer slow.Stop()
 	cmd := exec.Command("go", "tool", "-n", "classtool")
-	cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	path := strings.TrimSpace(string(out))

@@ -154,6 +154,9 @@ func (s *session) preflight(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if project.Prebuilt() {
+		machine.NoGo = nil
+	}
 	found := machine.Findings()
 	if s.verb.valid {
 		found = append(found, machine.Misfits(s.stacks)...)
@@ -175,8 +178,11 @@ func (s *session) preflight(ctx context.Context) error {
 // setUp makes what Pulumi needs, and says where it lies.
 func (s *session) setUp(ctx context.Context) error {
 	project := s.tools.Project
-	cli, err := workspace.FindCLI(ctx, filepath.Join(project.Main(), "tools"), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
-	if err != nil {
+	cli, err := workspace.FindCLI(ctx, project.Tools(), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
+	switch {
+	case err != nil && project.Prebuilt(): // it was looked for, and nothing was begun
+		return err
+	case err != nil:
 		return begun{err}
 	}
 	s.tools.Pulumi = &workspace.Command{CLI: cli, Kill: s.kill}
@@ -208,7 +214,7 @@ func (s *session) setUp(ctx context.Context) error {
 // buildTools compiles what the lab's commands run, so that the first of them does
 // not do it in the middle of an update, and several at once.
 func (s *session) buildTools(ctx context.Context) error {
-	if !s.verb.tools {
+	if !s.verb.tools || s.tools.Project.Prebuilt() {
 		return nil
 	}
 	slow := time.AfterFunc(3*time.Second, func() { fmt.Fprintln(s.say, "building the lab's own tools (once)") })
@@ -365,9 +371,4 @@ func call(verb, stack string) string {
 }
 
 // self is how this tool was called.
-func self() string {
-	if strings.HasPrefix(os.Args[0], "go ") { // by its starter
-		return os.Args[0]
-	}
-	return shellescape.Quote(os.Args[0])
-}
+func self() string { return shellescape.Quote(os.Args[0]) }
