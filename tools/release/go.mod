@@ -1,4 +1,5 @@
-// What makes a release: goreleaser, pinned with its checksum.
+// goreleaser, pinned, apart from ../go.mod for its many dependencies; see the Makefile's
+// snapshot and release.
 module k8sbootcamp/tools/release
 
 go 1.26.1
