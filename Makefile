@@ -40,10 +40,9 @@ vuln:
 # Two targets at a time: each compiles the Kubernetes SDK, with up to 3 GB.
 goreleaser = go tool -modfile=tools/release/go.mod goreleaser release --clean --parallelism 2
 
-# The archives as a release has them, unsigned, in dist. For this machine alone:
-# make snapshot SNAPSHOT=--single-target
+# The archives as a release has them, unsigned, in dist.
 snapshot:
-	$(goreleaser) --snapshot --skip=sign,sbom $(SNAPSHOT)
+	$(goreleaser) --snapshot --skip=sign,sbom
 
 # What .github/workflows/release.yml runs on a tag.
 release:
