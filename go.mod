@@ -187,7 +187,6 @@ require (
 )
 
 tool (
-	k8sbootcamp/cmd/class/classtool
 	k8sbootcamp/cmd/kindcluster
 	k8sbootcamp/cmd/secret
 	k8sbootcamp/cmd/sharedcluster

@@ -1,5 +1,5 @@
 // kindcluster is the lab's tool of this name, from source: `go tool kindcluster`, which
-// is what ./class runs and what the states of earlier versions have.
+// the script ./class runs, and the states of earlier versions have.
 package main
 
 import (

@@ -29,7 +29,7 @@ func (t *tool) destroyCommand() *cobra.Command {
 		return nil
 	}
 	return t.command(c, verb{
-		tools: true, done: "removed", show: showDestroyed,
+		done: "removed", show: showDestroyed,
 		confirm: func(ctx context.Context, s *session) (bool, error) {
 			if *yes {
 				return true, nil

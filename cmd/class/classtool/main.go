@@ -157,8 +157,8 @@ func (t *tool) root() *cobra.Command {
 		Short: "The labs of a whole class: up, looked after, and down again",
 		Long: `class runs the lab of the Kubernetes course for one student (--stack) or for
 all of a class (--roster). It is the same project, stacks and configuration as
-plain ` + "`pulumi`" + `; use either. It needs Docker, and Pulumi or Go: a release has no use for
-Go, and from source it builds Pulumi where there is none.
+plain ` + "`pulumi`" + `; use either. Docker and Pulumi are all it needs;
+from source, Docker and Go.
 
 A roster is a file with a stack's name a line, or CSV with a header: the column
 "name", if you like "student" (what to call them), and a column for each
