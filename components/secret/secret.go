@@ -40,7 +40,7 @@ func NewCertificate(ctx *pulumi.Context, name, host string, opts ...pulumi.Resou
 	return cert, key, nil
 }
 
-// newSecret registers what a verb of `go tool secret` prints.
+// newSecret registers what a verb of `./class secret` prints.
 func newSecret(ctx *pulumi.Context, name, verb string, env pulumi.StringMap, opts ...pulumi.ResourceOption) (pulumi.StringOutput, error) {
 	args := &local.CommandArgs{
 		Interpreter:            tool.Interpreter(password.Tool),
