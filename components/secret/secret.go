@@ -51,7 +51,9 @@ func newSecret(ctx *pulumi.Context, name, verb string, env pulumi.StringMap, opt
 	if env != nil {
 		args.Environment = env
 	}
-	made, err := local.NewCommand(ctx, name, args, append(opts, tool.Timeouts("2m"), pulumi.AdditionalSecretOutputs([]string{"stdout"}))...)
+	// Of an earlier stack the interpreter is another; an update would make another secret.
+	made, err := local.NewCommand(ctx, name, args, append(opts, tool.Timeouts("2m"), pulumi.AdditionalSecretOutputs([]string{"stdout"}),
+		pulumi.IgnoreChanges([]string{"interpreter"}))...)
 	if err != nil {
 		return pulumi.StringOutput{}, err
 	}
