@@ -73,12 +73,14 @@ func TestRelease(t *testing.T) {
 	r.env = append(r.env, "PULUMI_BACKEND_URL=file://"+filepath.Join(b, ".bootcamp", "state"), "PULUMI_CONFIG_PASSPHRASE_FILE="+filepath.Join(b, ".bootcamp", "passphrase"))
 	says(r, "pulumi", "preview", "--stack", name, "--expect-no-changes")
 	says(r, "pulumi", "up", "--stack", name, "--expect-no-changes", "--yes", "--skip-preview")
-	out, err := r.command("pulumi", "preview", "--stack", name, "--config", "bootcamp:replicas=many").CombinedOutput()
-	assert.Error(t, err)
-	assert.Contains(t, string(out), `bootcamp:replicas = "many"`, "what the program says reaches the terminal")
-
 	config, err := os.ReadFile(filepath.Join(b, "Pulumi."+name+".yaml"))
 	require.NoError(t, err)
+	wrong := filepath.Join(machine, "wrong.yaml")
+	require.NoError(t, os.WriteFile(wrong, config, 0o600))
+	out, err := r.command("pulumi", "preview", "--stack", name, "--config-file", wrong, "--config", "bootcamp:replicas=101").CombinedOutput()
+	assert.Error(t, err)
+	assert.Contains(t, string(out), `bootcamp:replicas = "101"`, "what the program says reaches the terminal")
+
 	require.NoError(t, os.WriteFile(filepath.Join(source.dir, "Pulumi."+name+".yaml"), config, 0o600))
 	source.env = append(source.env, r.env[len(r.env)-2:]...)
 	says(source, "pulumi", "preview", "--stack", name, "--expect-no-changes")
