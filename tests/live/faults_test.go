@@ -145,6 +145,7 @@ const (
 	turnGuide
 	turnLesson
 	turnReset
+	turnImages
 	turnRelease
 	turns
 )

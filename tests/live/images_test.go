@@ -39,6 +39,7 @@ func brought(t *testing.T, r *imagelab.Registry, config map[string]string) map[s
 // nodes and stacks; a rebuilt cluster pulls nothing, and a changed image is loaded into
 // the cluster that is there.
 func TestImagesComeOnce(t *testing.T) {
+	turn(t, turnImages)
 	for name, c := range map[string]struct {
 		image   string // of the nodes
 		edition string
@@ -118,6 +119,7 @@ func imagesComeOnce(t *testing.T, config map[string]string) {
 // TestImagesThatDoNotCome: `up` says which image Docker cannot pull, why, and what to do,
 // as a warning at once and as its error before any pod is made; and the next one works.
 func TestImagesThatDoNotCome(t *testing.T) {
+	turn(t, turnImages)
 	lab := livelab.New(t)
 	r := imagelab.New(t)
 	config := brought(t, r, map[string]string{"workers": "0", "chapter": "0-3"})

@@ -181,9 +181,10 @@ func containerdStore(t *testing.T) string {
 	if err != nil {
 		t.Skipf("SKIPPED, NOTHING WAS PROVEN: %v", err)
 	}
-	help, err := exec.Command(dockerd, "--help").CombinedOutput()
-	if err != nil || !strings.Contains(string(help), "--feature") {
-		t.Skipf("SKIPPED, NOTHING WAS PROVEN: %s is no Docker of 25 or later (%v); BOOTCAMP_DOCKERD names another", dockerd, err)
+	said, err := exec.Command(dockerd, "--version").CombinedOutput()
+	var version int
+	if _, e := fmt.Sscanf(string(said), "Docker version %d.", &version); err != nil || e != nil || version < 25 {
+		t.Skipf("SKIPPED, NOTHING WAS PROVEN: %s is no Docker of 25 or later (%s); BOOTCAMP_DOCKERD names another", dockerd, said)
 	}
 	dir, err := os.MkdirTemp("", "bootcamp-dockerd-") // the path of a socket is a short one
 	require.NoError(t, err)
@@ -194,8 +195,9 @@ func containerdStore(t *testing.T) string {
 	defer log.Close()
 	host := "unix://" + in("sock")
 	bridge := ownBridge(t)
-	cmd := exec.Command(dockerd, "--host", host, "--data-root", in("data"), "--exec-root", in("exec"), "--pidfile", in("pid"),
-		"--bridge", bridge, "--ip-forward=false", "--iptables=false", "--ip6tables=false", "--feature", "containerd-snapshotter=true")
+	require.NoError(t, os.WriteFile(in("daemon.json"), []byte(`{"features":{"containerd-snapshotter":true}}`), 0o600))
+	cmd := exec.Command(dockerd, "--config-file", in("daemon.json"), "--host", host, "--data-root", in("data"), "--exec-root", in("exec"), "--pidfile", in("pid"),
+		"--bridge", bridge, "--ip-forward=false", "--iptables=false", "--ip6tables=false")
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(dockerd)+":"+os.Getenv("PATH"))
 	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(t, cmd.Start())
