@@ -69,7 +69,7 @@ func copyRepository(from, to string) error {
 			return err
 		}
 		switch at {
-		case ".git", ".bootcamp", "bin", "tests", "docs":
+		case ".git", ".bootcamp", "bin", "dist", "tests", "docs":
 			if entry.IsDir() {
 				return filepath.SkipDir
 			}
