@@ -78,7 +78,7 @@ func copyAll(from, to string) error {
 func Project(source []byte) ([]byte, error) {
 	var file yaml.Node
 	if err := yaml.Unmarshal(source, &file); err != nil {
-		return nil, fmt.Errorf("Pulumi.yaml: %w", err)
+		return nil, fmt.Errorf("the project's Pulumi.yaml: %w", err)
 	}
 	var plugins yaml.Node
 	type host struct{ Name, Path string }
@@ -88,7 +88,7 @@ func Project(source []byte) ([]byte, error) {
 	top := file.Content[0]
 	at := slices.IndexFunc(top.Content, func(n *yaml.Node) bool { return n.Value == "runtime" })
 	if at < 0 {
-		return nil, errors.New("Pulumi.yaml has no runtime")
+		return nil, errors.New("no runtime in Pulumi.yaml")
 	}
 	text := func(value string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: value} }
 	top.Content = slices.Replace(top.Content, at+1, at+2, text(Runtime), text("plugins"), &plugins)
