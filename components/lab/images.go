@@ -7,7 +7,34 @@ import (
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostimages"
 )
+
+// Image is one that a lab on a cluster of its own is made of.
+type Image struct {
+	hostimages.Wanted
+	Part string // of the lab, in words: "echo app"
+	Node bool   // kind makes the nodes of it, out of what Docker has; the others are pods'
+}
+
+// Images are all that a stack's lab is made of, as far as its chapter goes; none on a
+// shared cluster, whose nodes pull by themselves.
+func Images(s *settings.Settings) []Image {
+	if s.Shared() {
+		return nil
+	}
+	node := Image{Wanted: hostimages.Wanted{Image: s.Images.Node, Everywhere: true}, Part: "nodes", Node: true}
+	return append([]Image{node}, ownPlan(s).images...)
+}
+
+// wanted are images as they are brought to nodes.
+func wanted(images []Image) []hostimages.Wanted {
+	out := make([]hostimages.Wanted, len(images))
+	for i, image := range images {
+		out[i] = image.Wanted
+	}
+	return out
+}
 
 // Misfit is an image that does not run where the settings put it.
 type Misfit struct {

@@ -32,9 +32,14 @@ func KindArgs(s *settings.Settings) *kind.Args {
 	}
 }
 
+// ownPlan is the plan of a lab on a cluster of the stack's own.
+func ownPlan(s *settings.Settings) *plan {
+	return newPlan(s, site{namespace: course.Namespace, scope: monitoring.Own, nodePort: s.NodePort, host: course.IngressHost})
+}
+
 // buildOwn is the course on a cluster of the stack's own.
 func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
-	p := newPlan(s, site{namespace: course.Namespace, scope: monitoring.Own, nodePort: s.NodePort, host: course.IngressHost})
+	p := ownPlan(s)
 	args := KindArgs(s)
 	args.TakeOver = p.byHand
 	on, err := kind.New(ctx, "cluster", args)
@@ -51,7 +56,7 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 	}
 	var before []pulumi.Resource
 	if s.ImagePull == settings.PullByHost && len(p.images) > 0 {
-		brought, err := images.New(ctx, "images", &images.Args{Images: p.images, Cluster: args.Name, Claim: on.Claim, Made: on.Made})
+		brought, err := images.New(ctx, "images", &images.Args{Images: wanted(p.images), Cluster: args.Name, Claim: on.Claim, Made: on.Made})
 		if err != nil {
 			return err
 		}

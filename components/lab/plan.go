@@ -35,8 +35,7 @@ type plan struct {
 	dashboards bool
 	topics     []string
 
-	// images are those that its pods run.
-	images []hostimages.Wanted
+	images []Image // that its pods run
 
 	// byHand are the objects of it that a student may have made already.
 	byHand []takeover.Object
@@ -75,16 +74,15 @@ func (p *plan) accountMayBeThere(name string) {
 	}
 }
 
-// runs notes images that pods run: on the workers, or where there are none on the one node.
-func (p *plan) runs(images ...string) {
-	for _, image := range images {
-		p.images = append(p.images, hostimages.Wanted{Image: image})
-	}
+// runs notes an image that pods of a part run: on the workers, or where there are none on
+// the one node.
+func (p *plan) runs(part, image string) {
+	p.images = append(p.images, Image{Part: part, Wanted: hostimages.Wanted{Image: image}})
 }
 
-// runsEverywhere notes an image that a pod of every node runs.
-func (p *plan) runsEverywhere(image string) {
-	p.images = append(p.images, hostimages.Wanted{Image: image, Everywhere: true})
+// runsEverywhere notes an image of which every node runs a pod.
+func (p *plan) runsEverywhere(part, image string) {
+	p.images = append(p.images, Image{Part: part, Wanted: hostimages.Wanted{Image: image, Everywhere: true}})
 }
 
 func (p *plan) addApp() {
@@ -98,7 +96,7 @@ func (p *plan) addApp() {
 		RolloutTimeout: p.RolloutTimeout,
 		Restricted:     p.restricted,
 	}
-	p.runs(p.Images.Echo)
+	p.runs("echo app", p.Images.Echo)
 	p.mayBeThere(course.App, "deployments")
 }
 
@@ -120,7 +118,7 @@ func (p *plan) addNodeExporter() {
 		ScrapeInterval:    p.ScrapeInterval,
 		RolloutTimeout:    p.RolloutTimeout,
 	}
-	p.runsEverywhere(p.Images.NodeExporter)
+	p.runsEverywhere(course.NodeExporter, p.Images.NodeExporter)
 	if p.scope == monitoring.Own { // on a shared cluster it is the class's
 		p.mayBeThere(course.NodeExporter, "daemonsets", "services")
 	}
@@ -133,7 +131,7 @@ func (p *plan) addAccount() {
 
 func (p *plan) addPrometheus() {
 	p.monitoring.Until = monitoring.Prometheus
-	p.runs(p.Images.Prometheus)
+	p.runs(course.Prometheus, p.Images.Prometheus)
 	p.mayBeThere(course.Prometheus, "configmaps", "deployments", "services")
 }
 
@@ -146,12 +144,12 @@ func (p *plan) addExercises() {
 			ClassNamespace:        shared.PlatformNamespace,
 		}
 		p.monitoring.Rules = p.Rules
-		p.runs(p.Images.KubeStateMetrics)
+		p.runs(course.KubeStateMetrics, p.Images.KubeStateMetrics)
 		p.accountMayBeThere(course.KubeStateMetrics)
 		p.mayBeThere(course.KubeStateMetrics, "deployments", "services")
 	}
 	if p.dashboards = p.Dashboards; p.dashboards {
-		p.runs(p.Images.Grafana)
+		p.runs(course.Grafana, p.Images.Grafana)
 		p.mayBeThere(course.Grafana, "configmaps", "deployments", "secrets", "services")
 	}
 }
@@ -163,7 +161,7 @@ func (p *plan) addTopics() {
 	p.topics = p.Topics
 	for _, name := range p.topics {
 		if len(topicWorkloads[name]) > 0 {
-			p.runs(p.topicImage(name))
+			p.runs("topic "+name, p.topicImage(name))
 		}
 		for _, made := range topicObjects[name] {
 			p.mayBeThere(made.name, made.resources...)

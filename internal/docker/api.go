@@ -162,10 +162,19 @@ type Event struct {
 // Docker could not, and another one where Docker was not heard to the end.
 func (a *API) Pull(ctx context.Context, name, tagOrDigest, login string, step func(Event)) error {
 	query := url.Values{"fromImage": {name}, "tag": {tagOrDigest}}
-	body, err := a.do(ctx, http.MethodPost, a.path("/images/create"), query, login)
+	header := http.Header{}
+	if login != "" {
+		header.Set("X-Registry-Auth", login)
+	}
+	body, err := a.do(ctx, http.MethodPost, a.path("/images/create"), query, header, nil)
 	if err != nil {
 		return err
 	}
+	return events(body, step)
+}
+
+// events reads what Docker tells while it works, to the end.
+func events(body io.ReadCloser, step func(Event)) error {
 	defer body.Close()
 	for lines := json.NewDecoder(body); ; {
 		var line struct {
@@ -184,6 +193,17 @@ func (a *API) Pull(ctx context.Context, name, tagOrDigest, login string, step fu
 	}
 }
 
+// Load has Docker take images from an archive such as Save returns, under the names that
+// stand in it. Its error is as Pull's.
+func (a *API) Load(ctx context.Context, archive io.Reader) error {
+	header := http.Header{"Content-Type": {"application/x-tar"}}
+	body, err := a.do(ctx, http.MethodPost, a.path("/images/load"), url.Values{"quiet": {"1"}}, header, archive)
+	if err != nil {
+		return err
+	}
+	return events(body, func(Event) {})
+}
+
 // Save returns an image, by its ID, as an archive that has one platform of it: Docker's
 // own.
 func (a *API) Save(ctx context.Context, id string) (io.ReadCloser, error) {
@@ -195,13 +215,13 @@ func (a *API) Save(ctx context.Context, id string) (io.ReadCloser, error) {
 		}
 		query.Set("platform", string(platform))
 	}
-	return a.do(ctx, http.MethodGet, a.path("/images/get"), query, "")
+	return a.do(ctx, http.MethodGet, a.path("/images/get"), query, nil, nil)
 }
 
 func (a *API) path(p string) string { return fmt.Sprintf("/v1.%d%s", a.minor, p) }
 
 func (a *API) get(ctx context.Context, path string, query url.Values, into any) error {
-	body, err := a.do(ctx, http.MethodGet, path, query, "")
+	body, err := a.do(ctx, http.MethodGet, path, query, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -209,14 +229,14 @@ func (a *API) get(ctx context.Context, path string, query url.Values, into any) 
 	return json.NewDecoder(body).Decode(into)
 }
 
-func (a *API) do(ctx context.Context, method, path string, query url.Values, login string) (io.ReadCloser, error) {
+func (a *API) do(ctx context.Context, method, path string, query url.Values, header http.Header, send io.Reader) (io.ReadCloser, error) {
 	to := url.URL{Scheme: "http", Host: "docker", Path: path, RawQuery: query.Encode()}
-	request, err := http.NewRequestWithContext(ctx, method, to.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, method, to.String(), send)
 	if err != nil {
 		return nil, err
 	}
-	if login != "" {
-		request.Header.Set("X-Registry-Auth", login)
+	if header != nil {
+		request.Header = header
 	}
 	answer, err := a.http.Do(request)
 	if err != nil {

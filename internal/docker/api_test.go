@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -21,7 +22,8 @@ func engine(t *testing.T, version string, answers map[string]string) (*API, *[]s
 	t.Helper()
 	asked := []string{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.Method+" "+r.URL.String()+r.Header.Get("X-Registry-Auth"))
+		sent, _ := io.ReadAll(r.Body)
+		asked = append(asked, r.Method+" "+r.URL.String()+r.Header.Get("X-Registry-Auth")+r.Header.Get("Content-Type")+string(sent))
 		if r.URL.Path == "/version" {
 			_, _ = io.WriteString(w, `{"ApiVersion":"`+version+`","Os":"linux","Arch":"arm64"}`)
 			return
@@ -120,6 +122,21 @@ func TestPull(t *testing.T) {
 	require.Error(t, err, "it was cut off")
 	var answer *APIError
 	assert.False(t, errors.As(err, &answer))
+}
+
+// TestLoad: the archive is sent, and what Docker says amid its answer is the error.
+func TestLoad(t *testing.T) {
+	const load = "POST /v1.41/images/load?quiet=1"
+	for answer, want := range map[string]error{
+		`{"stream":"Loaded image: a:1\n"}`:                                  nil,
+		`{"status":"Loading"}{"errorDetail":{"message":"no"},"error":"no"}`: &APIError{Message: "no"},
+	} {
+		a, asked := engine(t, "1.41", map[string]string{load: answer})
+		assert.Equal(t, want, a.Load(t.Context(), strings.NewReader("a tar")))
+		assert.Equal(t, []string{load + "application/x-tar" + "a tar"}, *asked)
+	}
+	a, _ := engine(t, "1.41", nil)
+	assert.Equal(t, &APIError{http.StatusNotFound, "No such image"}, a.Load(t.Context(), strings.NewReader("")))
 }
 
 // TestSave: for one platform, where Docker knows how to.

@@ -3,6 +3,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -25,6 +26,7 @@ import (
 // while nobody works on it; see Look and Change.
 type Docker struct {
 	Clusters map[string]*Cluster // by kind's name
+	As       map[string]string   // names that it has images under, where those are not their own
 	Changes  []string            // every change, in order: "create cluster NAME", "start NODE"
 	Fault    Fault               // of a change to come; it comes once
 	Dead     bool                // whoever changes the machine has been killed; see Revive
@@ -287,9 +289,9 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]kindcluster.
 	return nil, nil
 }
 
-// Pull finds that the image is there.
-func (d *Docker) Pull(ctx context.Context, image string, _ io.Writer) error {
-	return d.asked(ctx, Pull, image)
+// Pull finds that the image is there, under its own name or as As says.
+func (d *Docker) Pull(ctx context.Context, image string, _ io.Writer) (string, error) {
+	return cmp.Or(d.As[image], image), d.asked(ctx, Pull, image)
 }
 
 // Create makes a cluster; half of it is one container with no Kubernetes in it.

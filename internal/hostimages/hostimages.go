@@ -118,14 +118,39 @@ func (h *Host) have(ctx context.Context, n named) (*docker.Image, error) {
 
 // look returns the image as Docker has it, nil where it has not.
 func (h *Host) look(ctx context.Context, n named) (*docker.Image, error) {
-	found, err := h.docker.Image(ctx, n.full)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, n.explain(err)
+	found, _, err := h.find(ctx, n)
+	return found, err
+}
+
+// find is look, and tells the name that Docker has it under.
+func (h *Host) find(ctx context.Context, n named) (found *docker.Image, as string, err error) {
+	for _, as = range n.local() {
+		found, err = h.docker.Image(ctx, as)
+		switch {
+		case ctx.Err() != nil:
+			return nil, "", ctx.Err()
+		case err != nil:
+			return nil, "", n.explain(err)
+		case found != nil:
+			return found, as, nil
+		}
 	}
-	return found, nil
+	return nil, "", nil
+}
+
+// NameOf returns the name under which Docker has an image, which is not the image's own
+// where it was loaded and has a digest (LoadName). Where Docker has it not, it is the
+// image's own.
+func (h *Host) NameOf(ctx context.Context, image string) (string, error) {
+	n, err := parse(image)
+	if err != nil {
+		return "", err
+	}
+	_, as, err := h.find(ctx, n)
+	if as == "" || as == n.full {
+		as = image
+	}
+	return as, err
 }
 
 // pull has Docker pull an image, some times where what goes wrong passes by itself.

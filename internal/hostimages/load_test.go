@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,6 +57,46 @@ func TestLoad(t *testing.T) {
 	require.NoError(t, h.Load(t.Context(), n, one, []Wanted{{"exporter:1", true}, {"r.example/a:1@" + digest, false}}))
 	assert.Len(t, n.imported["cp"], 2, "where there are no workers the one node runs all")
 	assert.Len(t, e.pulls, 2, "Docker had them by then")
+}
+
+// TestLoadedByDigest: an image that came from an archive is found by the tag that stands
+// for its digest, is not pulled, and goes into the nodes under the name that the kubelet
+// asks for.
+func TestLoadedByDigest(t *testing.T) {
+	const image, bare = "r.example/a:1@" + digest, "r.example/b@" + digest
+	e := &engine{has: map[string]*docker.Image{}}
+	for _, i := range []string{image, bare, "c:1"} {
+		as, err := LoadName(i)
+		require.NoError(t, err)
+		e.has[as] = &docker.Image{ID: "id of " + as}
+	}
+	tag := strings.Replace(digest, ":", "-", 1)
+	assert.ElementsMatch(t, []string{"r.example/a:" + tag, "r.example/b:" + tag, "docker.io/library/c:1"}, slices.Collect(maps.Keys(e.has)))
+	h, _ := host(e)
+	require.NoError(t, h.Pull(t.Context(), []string{image, bare, "c:1"}))
+	assert.Empty(t, e.pulls)
+	n := &nodes{t: t, stores: empty(one)}
+	require.NoError(t, h.Load(t.Context(), n, one, []Wanted{{image, false}}))
+	assert.Empty(t, e.pulls)
+	assert.Equal(t, []string{"id of r.example/a:" + tag}, e.saves)
+	assert.Contains(t, n.imported["cp"][0], `"r.example/a@`+digest+`"`)
+
+	for i, want := range map[string]string{image: "r.example/a:" + tag, "c:1": "c:1", "none:1": "none:1", "none:1@" + digest: "none:1@" + digest} {
+		as, err := h.NameOf(t.Context(), i)
+		require.NoError(t, err)
+		assert.Equal(t, want, as)
+	}
+	e.has["r.example/a@"+digest] = &docker.Image{ID: "pulled"} // what came from the registry counts first
+	as, err := h.NameOf(t.Context(), image)
+	require.NoError(t, err)
+	assert.Equal(t, image, as)
+
+	for _, bad := range []string{"A", "a@sha512:" + strings.Repeat("0", 128)} {
+		_, err := LoadName(bad)
+		assert.ErrorContains(t, err, bad)
+	}
+	assert.Nil(t, LocalNames("A"))
+	assert.Len(t, LocalNames("a@sha512:"+strings.Repeat("0", 128)), 1)
 }
 
 // TestLoadWhatIsMissing: what a node has is left alone, unless Docker has something else

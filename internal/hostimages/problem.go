@@ -48,9 +48,9 @@ const (
 
 // remedies are what to do, with {image}, its {registry}, and what `docker login` is {to}.
 var remedies = map[Problem]string{
-	RateLimited:  "log in (`docker login{to}`), which raises the limit, or wait some hours; or set up a mirror for Docker (registry-mirrors)",
+	RateLimited:  "log in (`docker login{to}`), which raises the limit, or wait some hours; or bring the images here (`class images save` and `load`), or set up a mirror for Docker (registry-mirrors)",
 	Untrusted:    "put the certificate of its authority, a company's as a rule, where Docker looks: /etc/docker/certs.d/{registry}/ca.crt, or the system's store and then restart Docker",
-	NoSuchHost:   "is the network there, and the image's name right? A network without that name needs a mirror for Docker (registry-mirrors), or the image brought here with `docker load`",
+	NoSuchHost:   "is the network there, and the image's name right? A network without that name needs a mirror for Docker (registry-mirrors), or the images brought here (`class images save` and `load`)",
 	Proxy:        "set Docker's own proxy right (`docker info` shows it; /etc/docker/daemon.json has \"proxies\")",
 	OtherArch:    "configure an image that does, or use a Docker of the image's architecture",
 	Occupied:     "remove that one with `docker image rm {image}`, then this again",
@@ -59,12 +59,12 @@ var remedies = map[Problem]string{
 	DeniedOrNone: "is the name right, and the tag? Where it is private, log in (`docker login{to}`)",
 	DiskFull:     "free some space; `docker system df` shows what Docker uses, `docker system prune` removes what no container does",
 	NoDocker:     "start Docker, then this again",
-	OldFormat:    "configure another image (of the echo app: edition=current)",
+	OldFormat:    "configure another image (of the echo app: edition=current), or bring it here (`class images save` and `load`), which makes it one of today's",
 	Unreachable:  "is the network there, and does Docker need a proxy or a mirror? `docker pull {image}` asks for it again",
 	Reset:        "run this again: Docker goes on where it was",
 	Registry:     "run this again in a while, or set up a mirror for Docker (registry-mirrors)",
 	Silent:       "is the network there, and does Docker need a proxy or a mirror? `docker pull {image}` asks for it again",
-	Stalled:      "run this again: Docker goes on where it was; a slow network needs a mirror, or the image brought here with `docker load`",
+	Stalled:      "run this again: Docker goes on where it was; a slow network needs a mirror, or the images brought here (`class images save` and `load`)",
 	Unknown:      "`docker pull {image}` asks for it again",
 	NotLoaded:    "run this again",
 }

@@ -24,11 +24,11 @@ const digest = "sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239c
 func TestReferences(t *testing.T) {
 	t.Parallel()
 	for image, want := range map[string]named{
-		"a:1":                           {"a:1", "docker.io", "docker.io/library/a", "1", "docker.io/library/a:1", false},
-		"prom/a:1":                      {"prom/a:1", "docker.io", "docker.io/prom/a", "1", "docker.io/prom/a:1", false},
-		"127.0.0.1:5000/a/b:1":          {"127.0.0.1:5000/a/b:1", "127.0.0.1:5000", "127.0.0.1:5000/a/b", "1", "127.0.0.1:5000/a/b:1", false},
-		"registry.k8s.io/a:1@" + digest: {"registry.k8s.io/a:1@" + digest, "registry.k8s.io", "registry.k8s.io/a", digest, "registry.k8s.io/a@" + digest, true},
-		"registry.k8s.io/a@" + digest:   {"registry.k8s.io/a@" + digest, "registry.k8s.io", "registry.k8s.io/a", digest, "registry.k8s.io/a@" + digest, true},
+		"a:1":                           {"a:1", "docker.io", "docker.io/library/a", "1", "docker.io/library/a:1", false, ""},
+		"prom/a:1":                      {"prom/a:1", "docker.io", "docker.io/prom/a", "1", "docker.io/prom/a:1", false, ""},
+		"127.0.0.1:5000/a/b:1":          {"127.0.0.1:5000/a/b:1", "127.0.0.1:5000", "127.0.0.1:5000/a/b", "1", "127.0.0.1:5000/a/b:1", false, ""},
+		"registry.k8s.io/a:1@" + digest: {"registry.k8s.io/a:1@" + digest, "registry.k8s.io", "registry.k8s.io/a", digest, "registry.k8s.io/a@" + digest, true, "registry.k8s.io/a:sha256-" + digest[7:]},
+		"registry.k8s.io/a@" + digest:   {"registry.k8s.io/a@" + digest, "registry.k8s.io", "registry.k8s.io/a", digest, "registry.k8s.io/a@" + digest, true, "registry.k8s.io/a:sha256-" + digest[7:]},
 	} {
 		got, err := parse(image)
 		require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestPullFailures(t *testing.T) {
 		"received unexpected HTTP status: 429 Too Many Requests":                                                                      {RateLimited, "mirror"},
 		`Get "https://r.example/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority`:               {Untrusted, "/etc/docker/certs.d/r.example/ca.crt"},
 		`Get "https://r.example/v2/": http: server gave HTTP response to HTTPS client`:                                                {Untrusted, "certs.d"},
-		`Get "https://r.example/v2/": dial tcp: lookup r.example on 10.0.0.1:53: no such host`:                                        {NoSuchHost, "docker load"},
+		`Get "https://r.example/v2/": dial tcp: lookup r.example on 10.0.0.1:53: no such host`:                                        {NoSuchHost, "class images save"},
 		`Get "https://r.example/v2/": dial tcp: lookup r.example: Temporary failure in name resolution`:                               {NoSuchHost, "network"},
 		"no matching manifest for linux/arm64/v8 in the manifest list entries":                                                        {OtherArch, "architecture"},
 		"no match for platform in manifest: not found":                                                                                {OtherArch, "architecture"},

@@ -71,6 +71,10 @@ type named struct {
 	// it: by its digest where it has one, and by its tag otherwise.
 	full   string
 	pinned bool // by a digest
+
+	// loaded is the tag that stands for the digest where the image did not come from its
+	// registry; empty without a digest. See LoadName.
+	loaded string
 }
 
 func parse(image string) (named, error) {
@@ -82,6 +86,9 @@ func parse(image string) (named, error) {
 	if digested, ok := ref.(reference.Digested); ok {
 		n.pinned, n.version = true, digested.Digest().String()
 		n.full = n.name + "@" + n.version
+		if d := digested.Digest(); d.Algorithm() == "sha256" { // a longer one does not fit into a tag
+			n.loaded = n.name + ":sha256-" + d.Encoded()
+		}
 		return n, nil
 	}
 	tagged, ok := reference.TagNameOnly(ref).(reference.Tagged)
@@ -91,6 +98,50 @@ func parse(image string) (named, error) {
 	n.version = tagged.Tag()
 	n.full = n.name + ":" + n.version
 	return n, nil
+}
+
+// LoadName is the name to give an image in Docker that is not pulled, but loaded: its
+// tag, or one that stands for its digest, since Docker's classic store takes no digest
+// but from a registry. Whoever loads it has made sure that the content is the digest's.
+func LoadName(image string) (string, error) {
+	n, err := parse(image)
+	switch {
+	case err != nil:
+		return "", err
+	case n.pinned && n.loaded == "":
+		return "", fmt.Errorf("image %q: only a sha256 digest can be loaded", image)
+	case n.pinned:
+		return n.loaded, nil
+	}
+	return n.full, nil
+}
+
+// local are the names under which Docker may have it; the first that it has counts.
+func (n named) local() []string {
+	if n.loaded == "" {
+		return []string{n.full}
+	}
+	return []string{n.full, n.loaded}
+}
+
+// LocalNames are the names under which Docker may have an image; none where it is no
+// reference.
+func LocalNames(image string) []string {
+	n, err := parse(image)
+	if err != nil {
+		return nil
+	}
+	return n.local()
+}
+
+// RegistryOf is the host, and perhaps port, of an image's registry; docker.io where the
+// image names none.
+func RegistryOf(image string) string {
+	n, err := parse(image)
+	if err != nil {
+		return ""
+	}
+	return n.registry
 }
 
 // short is what is shown of it: a digest says nothing to a reader.

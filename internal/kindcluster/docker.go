@@ -94,14 +94,19 @@ func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Contai
 }
 
 // Pull has Docker have a node image, which kind would pull itself, but say nothing
-// meanwhile. Its error is *hostimages.Error, *docker.Error, or the context's.
-func (d *DockerDriver) Pull(ctx context.Context, image string, log io.Writer) error {
+// meanwhile, and under its own name alone. Its error is *hostimages.Error, *docker.Error,
+// or the context's.
+func (d *DockerDriver) Pull(ctx context.Context, image string, log io.Writer) (string, error) {
 	api, err := docker.Open(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer api.Close()
-	return hostimages.New(api, log).Pull(ctx, []string{image})
+	host := hostimages.New(api, log)
+	if err := host.Pull(ctx, []string{image}); err != nil {
+		return "", err
+	}
+	return host.NameOf(ctx, image)
 }
 
 // Create runs kind, which removes what it made where it fails.

@@ -128,8 +128,9 @@ type Driver interface {
 	Ping(ctx context.Context) error
 	// Containers lists the nodes of a cluster, running or not.
 	Containers(ctx context.Context, cluster string) ([]Container, error)
-	// Pull makes sure that Docker has an image; progress goes to log.
-	Pull(ctx context.Context, image string, log io.Writer) error
+	// Pull makes sure that Docker has an image, and returns the name that it has it
+	// under; progress goes to log.
+	Pull(ctx context.Context, image string, log io.Writer) (as string, err error)
 	// Create builds the cluster; where it fails, nothing of it is left.
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
@@ -260,16 +261,20 @@ func (m *Manager) pull(ctx context.Context, config *v1alpha4.Cluster) error {
 	if log == nil {
 		log = io.Discard
 	}
-	var images []string
-	for _, n := range config.Nodes {
-		if n.Image != "" && !slices.Contains(images, n.Image) { // kind has one of its own
-			images = append(images, n.Image)
+	has := map[string]string{}
+	for i := range config.Nodes {
+		image := config.Nodes[i].Image
+		if image == "" { // kind has one of its own
+			continue
 		}
-	}
-	for _, image := range images {
-		if err := m.Driver.Pull(ctx, image, log); err != nil {
-			return err
+		if _, asked := has[image]; !asked {
+			as, err := m.Driver.Pull(ctx, image, log)
+			if err != nil {
+				return err
+			}
+			has[image] = as
 		}
+		config.Nodes[i].Image = has[image]
 	}
 	return nil
 }

@@ -140,6 +140,25 @@ func TestEnsurePullsNodeImages(t *testing.T) {
 	assert.Equal(t, []string{"node:1", "node:1", "node:2"}, pulled, "for a cluster that is there nothing is pulled")
 }
 
+// TestEnsureTakesNodeImagesByTheirNames: kind is told the name that Docker has an image
+// under; the cluster is the one of the configuration all the same.
+func TestEnsureTakesNodeImagesByTheirNames(t *testing.T) {
+	t.Parallel()
+	m, d, c := setup(t)
+	d.As = map[string]string{"node:1": "node:loaded"}
+	_, err := m.Ensure(t.Context(), c, []byte(twoNodes+"- role: worker\n  image: node:2\n"))
+	require.NoError(t, err)
+	var images []string
+	for _, n := range d.Clusters[c.Name].Config.Nodes {
+		images = append(images, n.Image)
+	}
+	assert.Equal(t, []string{"node:loaded", "node:loaded", "node:2"}, images)
+	d.As = nil
+	_, err = m.Ensure(t.Context(), c, []byte(twoNodes+"- role: worker\n  image: node:2\n"))
+	require.NoError(t, err)
+	assert.Equal(t, 1, d.Clusters[c.Name].Number, "no other cluster, whatever Docker calls its images")
+}
+
 // TestNodes are those of the stack's cluster, the control plane told apart; another's are not.
 func TestNodes(t *testing.T) {
 	t.Parallel()

@@ -146,6 +146,7 @@ const (
 	turnLesson
 	turnReset
 	turnImages
+	turnOffline
 	turnRelease
 	turns
 )

@@ -75,16 +75,21 @@ func reference(root *cobra.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The class tool\n\nGenerated from the commands themselves (`go test ./cmd/class/classtool -run TestReference -update`); `./class help` prints the same.\n\n%s\n", block(root.Long))
 	fmt.Fprintf(&b, "\nFlags of every verb:\n\n%s", flags(root.PersistentFlags()))
-	for _, c := range root.Commands() {
-		fmt.Fprintf(&b, "\n## %s %s\n\n%s.\n", root.Name(), c.Name(), c.Short)
+	verbs(&b, root)
+	return b.String()
+}
+
+func verbs(b *strings.Builder, of *cobra.Command) {
+	for _, c := range of.Commands() {
+		fmt.Fprintf(b, "\n## %s %s\n\n%s.\n", of.CommandPath(), c.Use, c.Short)
 		if c.Long != "" {
-			fmt.Fprintf(&b, "\n%s\n", block(c.Long))
+			fmt.Fprintf(b, "\n%s\n", block(c.Long))
 		}
 		if c.HasAvailableLocalFlags() && c.RunE != nil {
-			fmt.Fprintf(&b, "\n%s", flags(c.LocalNonPersistentFlags()))
+			fmt.Fprintf(b, "\n%s", flags(c.LocalNonPersistentFlags()))
 		}
+		verbs(b, c)
 	}
-	return b.String()
 }
 
 func block(text string) string { return "```text\n" + text + "\n```" }

@@ -39,6 +39,7 @@ type document struct {
 	Findings []preflight.Finding `json:"findings,omitempty"`
 	Stacks   []row               `json:"stacks"`
 	Retry    string              `json:"retry,omitempty"`
+	Images   *imagesReport       `json:"images,omitempty"`
 }
 
 // row is what there is to say about one stack.
@@ -93,10 +94,16 @@ const jsonHelp = `With --json, a verb prints one JSON object on standard output 
              foreign: what did not belong there [{object, created, removed}]}
     kept     destroy: what stays, and why
     file     kubeconfig: where it was written
-  }]`
+  }]
+  images     {
+    images     images list: [{image, registry, parts, pulls, byHost, byNodes}]
+    registries images list: [{registry, each, laptops, pulls, limit, account}]
+    file       images save: what was written, and its size in bytes
+    loaded     images load: the images that Docker had not; installed: the programs
+  }`
 
 func (s *session) printJSON(d document) error {
-	d.Verb = s.cmd.Name()
+	d.Verb = strings.TrimPrefix(s.cmd.CommandPath(), s.cmd.Root().Name()+" ")
 	if d.Stacks == nil {
 		d.Stacks = []row{}
 	}

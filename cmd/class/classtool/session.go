@@ -103,6 +103,23 @@ func (s *session) prepare(ctx context.Context) error {
 			return fmt.Errorf("--ignore %s: allowed are %s", name, strings.Join(preflight.Ignorable, ", "))
 		}
 	}
+	if err := s.open(); err != nil {
+		return err
+	}
+	if err := s.read(); err != nil {
+		return err
+	}
+	if err := s.preflight(ctx); err != nil {
+		return err
+	}
+	if err := s.refuse(); err != nil {
+		return err
+	}
+	return s.setUp(ctx)
+}
+
+// open finds the project.
+func (s *session) open() error {
 	here, err := os.Getwd()
 	if err != nil {
 		return err
@@ -116,23 +133,28 @@ func (s *session) prepare(ctx context.Context) error {
 		return err
 	}
 	s.tools = stack.Tools{Project: project, Docker: kindcluster.NewDockerDriver(kindcmd.NewLogger())}
+	return nil
+}
+
+// read works out the stacks.
+func (s *session) read() (err error) {
+	project := s.tools.Project
 	s.stacks, s.findings, err = config.Read(config.Request{
 		Project: project.Settings, File: project.ConfigFile,
 		Stack: s.tool.stack, Roster: s.roster, Trusted: s.trusted, Only: s.only, Flags: s.config, MustBeRight: s.verb.valid,
 	})
-	if err != nil {
-		return err
+	return err
+}
+
+// refuse is the error of what was found so far, which it says.
+func (s *session) refuse() error {
+	if len(s.findings) == 0 {
+		return nil
 	}
-	if err := s.preflight(ctx); err != nil {
-		return err
+	for _, f := range s.findings {
+		fmt.Fprintln(s.err, f)
 	}
-	if len(s.findings) > 0 {
-		for _, f := range s.findings {
-			fmt.Fprintln(s.err, f)
-		}
-		return fmt.Errorf("the preflight found %s; nothing was made", printable.Count(len(s.findings), "problem"))
-	}
-	return s.setUp(ctx)
+	return fmt.Errorf("the preflight found %s; nothing was made", printable.Count(len(s.findings), "problem"))
 }
 
 // preflight asks the machine. What rests on an estimate may be ignored.
@@ -163,6 +185,9 @@ func (s *session) preflight(ctx context.Context) error {
 			f.Remedy += ". If you know better: --ignore " + f.Check
 		}
 		s.findings = append(s.findings, f)
+	}
+	for _, w := range machine.Warnings() {
+		fmt.Fprintf(s.say, "warning: %s\n", w)
 	}
 	s.parallel = cmp.Or(s.tool.parallel, machine.Parallel(len(s.stacks)))
 	return nil

@@ -43,6 +43,10 @@ func (s *Stack) Nodes() int        { return 1 + s.Settings.Workers }
 func (s *Stack) NodeImage() string { return s.Settings.Images.Node }
 func (s *Stack) HostPort() int     { return s.Settings.HostPort } // 0 is none
 
+// PulledByHost tells whether this machine's Docker pulls the images of the pods, and not
+// each node. It needs Settings.
+func (s *Stack) PulledByHost() bool { return s.Settings.ImagePull == settings.PullByHost }
+
 // Access is how a shared cluster is reached; false where the stack is on none.
 func (s *Stack) Access() (sharedcluster.Access, bool) {
 	if s.OnKind() {

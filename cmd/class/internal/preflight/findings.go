@@ -34,6 +34,16 @@ func (m *Machine) Findings() []Finding {
 	return f.all
 }
 
+// Warnings are what may go wrong, and need not.
+func (m *Machine) Warnings() (all []string) {
+	for _, r := range m.Pulls {
+		if r.Over() {
+			all = append(all, "the labs take "+r.Warning())
+		}
+	}
+	return all
+}
+
 type findings struct{ all []Finding }
 
 func (f *findings) add(check, remedy, problem string, a ...any) {

@@ -10,13 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
 
 	"k8sbootcamp/cmd/class/internal/config"
+	"k8sbootcamp/cmd/class/internal/pulls"
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/kindcluster"
 )
 
@@ -65,6 +68,7 @@ type Machine struct {
 	KindNodes  int                       // that run, of all clusters
 	Labs       []Lab
 	Setup      Setup
+	Pulls      []pulls.Registry // of the labs that are yet to be made
 }
 
 // unknown is a size that nobody tells, and that is never too small.
@@ -128,13 +132,20 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 		}
 	}
 	images := map[string]bool{}
+	has := func(image string) bool {
+		if _, asked := images[image]; !asked {
+			images[image] = hasImage(ctx, image)
+		}
+		return images[image]
+	}
+	var fresh []*config.Stack
 	for i := range m.Labs {
 		lab := &m.Labs[i]
-		image, cluster := lab.NodeImage(), kindcluster.Name(lab.Name)
-		if _, asked := images[image]; !asked {
-			images[image] = docker.HasImage(ctx, image)
+		cluster := kindcluster.Name(lab.Name)
+		lab.There, lab.HasImage = clusters[cluster] > 0, has(lab.NodeImage())
+		if !lab.There {
+			fresh = append(fresh, lab.Stack)
 		}
-		lab.There, lab.HasImage = clusters[cluster] > 0, images[image]
 		if lab.Taken != nil {
 			container, of, err := docker.Publisher(ctx, lab.HostPort())
 			if err != nil {
@@ -143,7 +154,23 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 			lab.By, lab.Own = container, of == cluster
 		}
 	}
+	m.Pulls = lookPulls(fresh, has)
 	return m, ctx.Err()
+}
+
+// lookPulls counts what labs pull. To ask Docker about each image takes a moment, so it is
+// done only where that decides something.
+func lookPulls(stacks []*config.Stack, has func(image string) bool) []pulls.Registry {
+	all := pulls.ByRegistry(pulls.Count(stacks, func(string) bool { return false }), 1)
+	if slices.ContainsFunc(all, pulls.Registry.Over) {
+		all = pulls.ByRegistry(pulls.Count(stacks, has), 1)
+	}
+	return all
+}
+
+// hasImage tells whether Docker has an image, under whichever of its names.
+func hasImage(ctx context.Context, image string) bool {
+	return slices.ContainsFunc(hostimages.LocalNames(image), func(name string) bool { return docker.HasImage(ctx, name) })
 }
 
 // tryListen returns why a port of 127.0.0.1 cannot be used.

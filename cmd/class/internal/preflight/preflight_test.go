@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/settings"
+	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/kindcluster"
 )
@@ -106,6 +108,33 @@ func TestFindings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPulls: a class whose nodes pull passes a registry's limit, and is warned, not stopped;
+// what Docker has counts only where Docker pulls.
+func TestPulls(t *testing.T) {
+	var stacks []*config.Stack
+	for i := range 20 {
+		lab := newLab("s"+strconv.Itoa(i), 4, 0)
+		lab.Settings.Images = editions.Images{Node: "node:1", Echo: "echo:1", Prometheus: "prometheus:1", NodeExporter: "exporter:1"}
+		lab.Settings.Chapter, lab.Settings.ImagePull = course.All, settings.PullByNodes
+		stacks = append(stacks, lab.Stack)
+	}
+	var asked []string
+	m := well()
+	m.Pulls = lookPulls(stacks, func(image string) bool { asked = append(asked, image); return true })
+	require.Len(t, m.Warnings(), 1)
+	assert.Contains(t, m.Warnings()[0], "200 pulls from docker.io")
+	assert.Equal(t, []string{"node:1"}, asked)
+	assert.Empty(t, m.Findings())
+
+	for _, s := range stacks {
+		s.Settings.ImagePull = settings.PullByHost
+	}
+	asked = nil
+	m.Pulls = lookPulls(stacks, func(image string) bool { asked = append(asked, image); return true })
+	assert.Empty(t, m.Warnings())
+	assert.Empty(t, asked, "Docker is not asked where it does not matter")
 }
 
 func TestInotifyRemedy(t *testing.T) {
