@@ -3,7 +3,7 @@
 # As Pulumi's Go language host compiles, so that nothing is compiled twice.
 export GOFLAGS += -trimpath
 
-.PHONY: fmt lint test engine prometheus browser live update vuln
+.PHONY: fmt lint test engine prometheus browser live update vuln snapshot release
 
 fmt:
 	gofmt -w .
@@ -17,7 +17,7 @@ lint:
 	go -C tests/live vet ./...
 	go -C bench vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
-	for module in . tests/engine tests/prometheus tests/browser tests/live tests/live/netpol tests/live/images/* bench tools tools/vuln; do go -C $$module mod tidy -diff || exit 1; done
+	for module in . tests/engine tests/prometheus tests/browser tests/live tests/live/netpol tests/live/images/* bench tools tools/vuln tools/release; do go -C $$module mod tidy -diff || exit 1; done
 
 test:
 	go test ./...
@@ -37,6 +37,17 @@ live:
 # Needs the database, vuln.go.dev. Fails on what the program can reach.
 vuln:
 	go tool -modfile=tools/vuln/go.mod govulncheck ./...
+
+# Two targets at a time: each compiles the Kubernetes SDK, with up to 3 GB.
+goreleaser = go tool -modfile=tools/release/go.mod goreleaser release --clean --parallelism 2
+
+# The archives as a release has them, unsigned, in dist.
+snapshot:
+	$(goreleaser) --snapshot --skip=sign,sbom
+
+# What .github/workflows/release.yml runs on a tag.
+release:
+	$(goreleaser)
 
 update:
 	go test ./tests -run 'TestGolden|TestPrometheusFiles' -update

@@ -88,13 +88,10 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 	if _, err := b.output(ctx, b.root, "go", "build", "-o", b.program, "."); err != nil {
 		return err
 	}
-	if b.tool, err = b.output(ctx, b.root, "go", "tool", "-n", "classtool"); err != nil {
+	if _, err := b.output(ctx, b.root, "./class", "--version"); err != nil {
 		return err
 	}
-	b.tool = strings.TrimSpace(b.tool)
-	if _, err := b.output(ctx, b.root, "go", "tool", "-n", "kindcluster"); err != nil {
-		return err
-	}
+	b.tool = filepath.Join(b.root, "bin", "class")
 	if b.pull > 0 {
 		if b.registry, err = startRegistry(ctx, b); err != nil {
 			return err

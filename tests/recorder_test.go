@@ -220,7 +220,7 @@ func (rec *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource
 			printed = (&certificate.Pair{Certificate: "certificate-of-the-test", Key: TestKubeconfig}).String()
 		case "claim":
 			printed = TestClaim
-			if plain(r.Inputs["interpreter"]).([]any)[2] == sharedcluster.Tool {
+			if plain(r.Inputs["interpreter"]).([]any)[1] == sharedcluster.Tool {
 				printed = sharedcluster.Claim{Mark: TestClaim, Cluster: TestCluster.ID}.String()
 			}
 		}

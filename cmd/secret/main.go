@@ -1,43 +1,11 @@
-// secret makes what a stack must keep to itself, for Pulumi's commands, which keep it in
-// the state as a secret. No shell is between Pulumi and it.
+// secret is the lab's tool of this name, from source; see cmd/kindcluster.
 package main
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"time"
 
-	"k8sbootcamp/internal/certificate"
+	"k8sbootcamp/internal/labtools"
 	"k8sbootcamp/internal/password"
 )
 
-const usage = `usage: go tool secret password|certificate
-  password     print a new password: 26 letters and digits, of 130 random bits
-  certificate  print a new certificate for the host that BOOTCAMP_HOST names, which
-               signs itself and is good for a year, and its private key, as JSON`
-
-func main() {
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-func run(args []string) error {
-	switch {
-	case len(args) != 1:
-		return errors.New(usage)
-	case args[0] == password.Verb:
-		fmt.Print(password.New())
-		return nil
-	case args[0] == certificate.Verb:
-		pair, err := certificate.New(os.Getenv(certificate.EnvHost), time.Now())
-		if err != nil {
-			return err
-		}
-		fmt.Print(pair)
-		return nil
-	}
-	return fmt.Errorf("unknown command %q\n%s", args[0], usage)
-}
+func main() { os.Exit(labtools.Main(password.Tool, os.Args[1:])) }

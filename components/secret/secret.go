@@ -40,7 +40,7 @@ func NewCertificate(ctx *pulumi.Context, name, host string, opts ...pulumi.Resou
 	return cert, key, nil
 }
 
-// newSecret registers what a verb of `go tool secret` prints.
+// newSecret registers what a verb of `./class secret` prints.
 func newSecret(ctx *pulumi.Context, name, verb string, env pulumi.StringMap, opts ...pulumi.ResourceOption) (pulumi.StringOutput, error) {
 	args := &local.CommandArgs{
 		Interpreter:            tool.Interpreter(password.Tool),
@@ -51,7 +51,9 @@ func newSecret(ctx *pulumi.Context, name, verb string, env pulumi.StringMap, opt
 	if env != nil {
 		args.Environment = env
 	}
-	made, err := local.NewCommand(ctx, name, args, append(opts, tool.Timeouts("2m"), pulumi.AdditionalSecretOutputs([]string{"stdout"}))...)
+	// Of an earlier stack the interpreter is another; an update would make another secret.
+	made, err := local.NewCommand(ctx, name, args, append(opts, tool.Timeouts("2m"), pulumi.AdditionalSecretOutputs([]string{"stdout"}),
+		pulumi.IgnoreChanges([]string{"interpreter"}))...)
 	if err != nil {
 		return pulumi.StringOutput{}, err
 	}

@@ -120,12 +120,6 @@ const (
 // Topics are all of them.
 var Topics = []string{TopicEnv, TopicConfigMap, TopicSecret, TopicStatefulSet, TopicVolume, TopicIngress}
 
-// MakesSecrets tells whether the stack makes passwords or certificates of its own.
-func (s *Settings) MakesSecrets() bool {
-	topic := slices.Contains(s.Topics, TopicSecret) || slices.Contains(s.Topics, TopicIngress)
-	return s.Dashboards && s.Chapter.Reaches(course.Chapter44) || topic && s.Chapter.Reaches(course.Chapter5)
-}
-
 // Exercises are those of them that are on and have come, and the topics, each as
 // topic-NAME.
 func (s *Settings) Exercises() []string {

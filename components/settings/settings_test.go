@@ -720,7 +720,6 @@ func TestChapter(t *testing.T) {
 		got, err := parse(on.with(source{"chapter": string(c)}))
 		require.NoError(t, err, c)
 		assert.Equal(t, c, got.Chapter)
-		assert.Equal(t, c == course.All, got.MakesSecrets(), c)
 		assert.True(t, got.PodMonitoring && got.Rules && got.Dashboards, c)
 		assert.Equal(t, []string{"secret"}, got.Topics, c)
 		want := []string{}
@@ -732,7 +731,6 @@ func TestChapter(t *testing.T) {
 	without, err := parse(source{})
 	require.NoError(t, err)
 	assert.Equal(t, course.All, without.Chapter)
-	assert.False(t, without.MakesSecrets())
 }
 
 // TestOldMonitoring: the error says what to write for the key before chapter, and who does

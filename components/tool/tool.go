@@ -11,11 +11,12 @@ import (
 // CommandType is the type token of a command that runs on this machine.
 const CommandType = "command:local:Command"
 
-// Interpreter is the command line of a tool of this module, to which the command
-// plugin adds the verb. It needs what the program itself was built with, and the
-// project's folder, which is where Pulumi runs commands.
+// Interpreter is the command line of one of the lab's own tools, to which the command
+// plugin adds the verb. Pulumi runs commands in the project's folder, where ./class is the
+// class tool: in a release the executable, in the source tree a script that has Go run it.
+// So a state names neither a folder nor Go, and fits wherever the project lies.
 func Interpreter(name string) pulumi.StringArray {
-	return pulumi.ToStringArray([]string{"go", "tool", name})
+	return pulumi.ToStringArray([]string{"./class", name})
 }
 
 // Timeouts bound one run of a tool. They are generous: the first one pulls a node image of

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Verb is what the tool `go tool secret` is told, and EnvHost the variable that has the
+// Verb is what the tool `./class secret` is told, and EnvHost the variable that has the
 // host.
 const (
 	Verb    = "certificate"
@@ -87,7 +87,7 @@ func (p *Pair) String() string {
 func Parse(printed string) (*Pair, error) {
 	var p Pair
 	if json.Unmarshal([]byte(printed), &p) != nil || p.Certificate == "" || p.Key == "" {
-		return nil, errors.New("`go tool secret " + Verb + "` printed no certificate and key")
+		return nil, errors.New("`./class secret " + Verb + "` printed no certificate and key")
 	}
 	return &p, nil
 }

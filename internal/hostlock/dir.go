@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // Dir makes the folder, in the one for temporary files, that this user alone
@@ -24,8 +23,7 @@ func Dir() (string, error) {
 			return "", err
 		}
 	}
-	owner, known := info.Sys().(*syscall.Stat_t)
-	if !info.IsDir() || info.Mode().Perm() != 0o700 || known && int(owner.Uid) != os.Getuid() {
+	if !info.IsDir() || !private(info) {
 		return "", fmt.Errorf("%s is not a folder of this user alone (mode 0700); remove it, or set TMPDIR to another folder", dir)
 	}
 	return dir, nil

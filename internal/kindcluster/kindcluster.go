@@ -44,7 +44,7 @@ const (
 	probePatience = 6 * time.Second
 )
 
-// Tool is the name of the tool (`go tool kindcluster`) that Pulumi's commands run,
+// Tool is the name of the tool (`./class kindcluster`) that Pulumi's commands run,
 // and its verbs.
 const (
 	Tool           = "kindcluster"
@@ -369,7 +369,7 @@ func (m *Manager) own(ctx context.Context, c Identity) ([]Container, error) {
 	case err != nil:
 		return nil, err
 	case len(found) == 0:
-		return nil, fmt.Errorf("cluster %s %w; rebuild it with `go run ./cmd/class up`, or with `pulumi up --replace` and its URN", c.Name, ErrGone)
+		return nil, fmt.Errorf("cluster %s %w; rebuild it with `./class up`, or with `pulumi up --replace` and its URN", c.Name, ErrGone)
 	case !Owned(found, c.Claim):
 		return nil, Foreign(c.Name, found)
 	}
@@ -437,7 +437,7 @@ func (m *Manager) start(ctx context.Context, name string) (unlock func(), err er
 // ErrForeign.
 func Foreign(name string, found []Container) error {
 	return fmt.Errorf("the kind cluster %s (%s) %w; left alone. "+
-		"Use another stack name, or, if nobody needs that cluster, remove it: `go tool kind delete cluster --name %s`",
+		"Use another stack name, or, if nobody needs that cluster, remove it: `./class kind delete cluster --name %s`",
 		name, strings.Join(Names(found), " "), ErrForeign, name)
 }
 

@@ -80,7 +80,7 @@ func (m *Manager) mirror(ctx context.Context, nodes []Container, url string) err
 		}
 	}
 	if len(stopped) > 0 {
-		return fmt.Errorf("these nodes do not run: %s; start them with `go run ./cmd/class up`, or `docker start`", strings.Join(stopped, " "))
+		return fmt.Errorf("these nodes do not run: %s; start them with `./class up`, or `docker start`", strings.Join(stopped, " "))
 	}
 	errs := make([]error, len(nodes))
 	var all errgroup.Group

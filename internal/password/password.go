@@ -3,7 +3,7 @@ package password
 
 import "crypto/rand"
 
-// Tool is the name of the tool (`go tool secret`) that Pulumi's commands run, and Verb
+// Tool is the name of the tool (`./class secret`) that Pulumi's commands run, and Verb
 // what it is told.
 const (
 	Tool = "secret"

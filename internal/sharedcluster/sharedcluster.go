@@ -28,7 +28,7 @@ import (
 	"k8sbootcamp/internal/takeover"
 )
 
-// Tool is the name of the tool (`go tool sharedcluster`) that Pulumi's commands
+// Tool is the name of the tool (`./class sharedcluster`) that Pulumi's commands
 // run, and its verbs.
 const (
 	Tool           = "sharedcluster"
@@ -78,7 +78,7 @@ type AnotherClusterError struct{ Was, Is string }
 
 func (e *AnotherClusterError) Error() string {
 	return fmt.Sprintf("this is another cluster than the stack's (its namespace kube-system has UID %s, the stack's has %s); nothing was touched. "+
-		"Let kubeContext and kubeconfigPath lead to the stack's own cluster; if that is gone for good, `go run ./cmd/class destroy --forget` forgets the stack", e.Is, e.Was)
+		"Let kubeContext and kubeconfigPath lead to the stack's own cluster; if that is gone for good, `./class destroy --forget` forgets the stack", e.Is, e.Was)
 }
 
 // On returns an *AnotherClusterError where the claim is on another cluster than that

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -122,16 +122,18 @@ func diff(olds, news resource.PropertyMap, replaces func(d *resource.ObjectDiff)
 	return plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: d.ChangedKeys(), ReplaceKeys: replaces(d)}
 }
 
-// commandProvider runs `go tool kindcluster VERB`, `go tool sharedcluster VERB` and `go
-// tool secret VERB` on the world, and nothing else; no verb is nothing to run.
+// commandProvider runs `./class kindcluster VERB`, `./class sharedcluster VERB` and
+// `./class secret VERB` on the world, which an earlier program's state calls `go tool ...`,
+// and nothing else; no verb is nothing to run.
 func commandProvider(w *world) plugin.Provider {
 	tools := map[string]func(context.Context, *world, string, map[string]string, string) (string, error){
 		kindcluster.Tool: kindclusterTool, sharedcluster.Tool: sharedclusterTool, password.Tool: secretTool,
 	}
 	run := func(ctx context.Context, verb string, in, previous resource.PropertyMap) (string, error) {
-		line, _ := reveal(in["interpreter"]).Mappable().([]any)
-		if len(line) != 3 || !reflect.DeepEqual(line[:2], []any{"go", "tool"}) || tools[fmt.Sprint(line[2])] == nil {
-			return "", fmt.Errorf("interpreter %v: a shell or an unknown program", line)
+		line := fmt.Sprint(reveal(in["interpreter"]).Mappable())
+		called := regexp.MustCompile(`^\[(?:\./class|go tool) ([a-z]+)\]$`).FindStringSubmatch(line)
+		if called == nil || tools[called[1]] == nil {
+			return "", fmt.Errorf("interpreter %s: a shell or an unknown program", line)
 		}
 		if verb == "" {
 			return text(previous, "stdout"), nil
@@ -145,7 +147,7 @@ func commandProvider(w *world) plugin.Provider {
 		if v, ok := in["addPreviousOutputInEnv"]; !ok || v.BoolValue() {
 			env[kindcluster.EnvPrinted] = text(previous, "stdout")
 		}
-		return tools[line[2].(string)](ctx, w, verb, env, text(in, "stdin"))
+		return tools[called[1]](ctx, w, verb, env, text(in, "stdin"))
 	}
 	output := func(in resource.PropertyMap, stdout resource.PropertyValue) resource.PropertyMap {
 		out := in.Copy()
@@ -201,7 +203,7 @@ func commandProvider(w *world) plugin.Provider {
 	return p
 }
 
-// secretTool is cmd/secret.
+// secretTool is the tool secret.
 func secretTool(_ context.Context, _ *world, verb string, env map[string]string, _ string) (string, error) {
 	switch verb {
 	case password.Verb:
@@ -216,7 +218,7 @@ func secretTool(_ context.Context, _ *world, verb string, env map[string]string,
 	return "", fmt.Errorf("secret has no command %q", verb)
 }
 
-// kindclusterTool is cmd/kindcluster on the world's Docker.
+// kindclusterTool is the tool kindcluster on the world's Docker.
 func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]string, stdin string) (string, error) {
 	var log bytes.Buffer
 	m := &kindcluster.Manager{Driver: w, Log: &log}
@@ -306,7 +308,7 @@ func (w *world) takeOver(env map[string]string, cluster string) (string, error) 
 // worldID is the identity of the shared cluster of a world.
 const worldID = "0a1b2c3d-0000-4000-8000-000000000002"
 
-// sharedclusterTool is cmd/sharedcluster, whose work is proven elsewhere, on a shared
+// sharedclusterTool is the tool sharedcluster, whose work is proven elsewhere, on a shared
 // cluster that is the world's "class".
 func sharedclusterTool(_ context.Context, w *world, verb string, env map[string]string, _ string) (string, error) {
 	claim := sharedcluster.ParseClaim(env[kindcluster.EnvPrinted])

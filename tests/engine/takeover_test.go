@@ -3,9 +3,11 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/components/settings"
+	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/kindcluster"
+	"k8sbootcamp/internal/password"
 	"k8sbootcamp/tests/internal/results"
 )
 
@@ -38,8 +42,12 @@ func TestTakeover(t *testing.T) {
 	}
 	// What the text's node-exporter lacks on Kubernetes 1.24 came later.
 	toleration := []string{"update DaemonSet node-exporter"}
-	// So did the chapters, and images that the host's Docker pulls.
-	own := append([]string{takesOver("create"), "create Images images", "create " + pullImages, "create " + loadImages}, toleration...)
+	// So did the chapters, and images that the host's Docker pulls, and ./class. (The world's
+	// kubeconfig is not the kept one.)
+	own := append([]string{
+		takesOver("create"), "create Images images", "create " + pullImages, "create " + loadImages,
+		"update Command cluster-claim", "update Command cluster", "update kubernetes cluster",
+	}, toleration...)
 	// So did, on a shared cluster, the one policy in the place of that against
 	// external IPs, and bounds of all that can be counted.
 	platform := append([]string{
@@ -131,4 +139,66 @@ func (s *sim) outputs(of string) resource.PropertyMap {
 	}
 	require.Fail(s.t, "no "+of+" in the state")
 	return nil
+}
+
+// TestTakeoverGoTool: a stack whose commands were `go tool NAME` is taken over: an up makes
+// them `./class NAME`, in place, and touches nothing else; the next one has nothing to do.
+// Without any, a destroy still runs what the state has.
+//
+// The states are those of commit a10e68c, with all exercises on the cluster of its own. They
+// were made in this process, by that commit's program.
+func TestTakeoverGoTool(t *testing.T) {
+	const commit = "a10e68c"
+	shared := func(mode settings.Mode) cfg {
+		return cfg{"mode": string(mode), "kubeContext": "kind-class", "kubeconfigPath": filepath.Join("testdata", "e4663c7", "kubeconfig.yaml"), "edition": "current"}
+	}
+	student := shared(settings.SharedStudent)
+	student["topics"] = "secret"
+	for mode, c := range map[settings.Mode]struct {
+		stack string
+		cfg   cfg
+	}{
+		settings.OwnCluster: {"dev", cfg{
+			"workers": "0", "nodeImage": "registry.example/node:v1", "edition": "current",
+			"podMonitoring": "true", "rules": "true", "dashboards": "true", "topics": "all",
+		}},
+		settings.SharedPlatform: {"class", shared(settings.SharedPlatform)},
+		settings.SharedStudent:  {"alice", student},
+	} {
+		t.Run(string(mode), func(t *testing.T) {
+			defer results.Test(t, "in process: a stack of "+commit+" taken over", time.Now())
+			s := newSim(t, newWorld(), c.stack)
+			s.load(filepath.Join("testdata", commit, string(mode)+".json"))
+			if mode == settings.OwnCluster {
+				claim := text(s.outputs("Command cluster-claim"), "stdout")
+				s.world.Add(kindcluster.Identity{Name: "bootcamp-dev", Claim: claim}, 0).Server = "https://bootcamp-dev-1.invalid:6443"
+			} else {
+				s.world.Add(kindcluster.Identity{Name: "class"}, 0).Server = "https://127.0.0.1:6443"
+			}
+			s.world.Revive()
+			var updates []string
+			for _, r := range s.snap.Resources {
+				if r.Type != tool.CommandType {
+					continue
+				}
+				line := fmt.Sprint(revealed(r.Inputs)["interpreter"].Mappable())
+				require.Contains(t, line, "[go tool ", "the state is an earlier program's")
+				if !strings.Contains(line, password.Tool) { // which would be another secret
+					updates = append(updates, "update "+short(r.URN))
+				}
+			}
+			require.GreaterOrEqual(t, len(updates), 2)
+
+			if mode == settings.OwnCluster {
+				other := s.clone(t)
+				requireGone(t, other, other.destroy())
+			}
+			o := s.up(c.cfg)
+			require.NoError(t, o.err, o.said)
+			require.ElementsMatch(t, updates, o.steps)
+			o = s.up(c.cfg)
+			require.NoError(t, o.err, o.said)
+			require.Empty(t, o.steps)
+		})
+	}
 }

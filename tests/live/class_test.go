@@ -36,8 +36,10 @@ type classroom struct {
 func newClassroom(t *testing.T, stacks ...string) *classroom {
 	t.Helper()
 	lab := livelab.New(t) // skips, and guards the user's kubeconfig
-	c := &classroom{t: t, dir: filepath.Join(t.TempDir(), "clone"), tool: classTool(t, lab)}
+	c := &classroom{t: t, dir: filepath.Join(t.TempDir(), "clone"), tool: classTool(lab)}
 	require.NoError(t, copyRepository(lab.Root, c.dir))
+	require.NoError(t, os.Remove(filepath.Join(c.dir, "class")))
+	require.NoError(t, os.Symlink(c.tool, filepath.Join(c.dir, "class"))) // what that would compile, once for all tests
 	// State and passphrase are the tool's own here.
 	c.env = slices.DeleteFunc(lab.Command("true").Env, func(s string) bool {
 		return strings.HasPrefix(s, "PULUMI_BACKEND_URL=") || strings.HasPrefix(s, "PULUMI_CONFIG_PASSPHRASE")
@@ -53,16 +55,8 @@ func newClassroom(t *testing.T, stacks ...string) *classroom {
 	return c
 }
 
-// classTool builds the class tool.
-func classTool(t *testing.T, lab *livelab.Lab) string {
-	t.Helper()
-	tool := filepath.Join(t.TempDir(), "class")
-	build := exec.Command("go", "build", "-o", tool, "./cmd/class/classtool")
-	build.Dir = lab.Root
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
-	return tool
-}
+// classTool is the class tool, which livelab has built.
+func classTool(lab *livelab.Lab) string { return filepath.Join(lab.Root, "bin", "class") }
 
 // copyRepository copies what git would clone, but for tests and their data.
 func copyRepository(from, to string) error {
@@ -75,7 +69,7 @@ func copyRepository(from, to string) error {
 			return err
 		}
 		switch at {
-		case ".git", ".bootcamp", "bin", "tests", "docs":
+		case ".git", ".bootcamp", "bin", "dist", "tests", "docs":
 			if entry.IsDir() {
 				return filepath.SkipDir
 			}

@@ -148,6 +148,7 @@ const (
 	turnImages
 	turnOffline
 	turnMirror
+	turnRelease
 	turns
 )
 
@@ -237,7 +238,7 @@ func TestFaultKilledUp(t *testing.T) {
 		for _, i := range some(r, 2, 1) {
 			killAt(t, i, 2, i%2 == 1)
 			begin := time.Now()
-			cmd := l.Command("go", "run", "./cmd/class", "destroy", "--stack", s.Name, "--yes")
+			cmd := l.Command("./class", "destroy", "--stack", s.Name, "--yes")
 			cmd.Dir = l.Root
 			out, err := cmd.CombinedOutput()
 			var lost []string

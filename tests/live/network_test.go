@@ -64,7 +64,7 @@ func TestNetworkEnforced(t *testing.T) {
 		return nil
 	})
 	n.settle()
-	tool := &classroom{t: t, dir: lab.Project, tool: classTool(t, lab), env: lab.Command("true").Env}
+	tool := &classroom{t: t, dir: lab.Project, tool: classTool(lab), env: lab.Command("true").Env}
 
 	// kind's own network has enforced policies since 0.24.
 	open := n.connect(n.places["alice"], n.appOf(n.bob), false) == ""

@@ -363,7 +363,7 @@ func TestResetOnASharedCluster(t *testing.T) {
 	turn(t, turnReset)
 	lab := livelab.New(t)
 	on := newClassCluster(t, livelab.Unique("reset-shared"), 1)
-	tool := &classroom{t: t, dir: lab.Project, tool: classTool(t, lab)}
+	tool := &classroom{t: t, dir: lab.Project, tool: classTool(lab)}
 	tool.env = append(lab.Command("true").Env, "DOCKER_HOST=unix:///there/is/no/docker.sock")
 	tool.class(0, append([]string{"up", "--stack", "class"}, on.flags(settings.SharedPlatform)...)...)
 	for _, student := range []string{"alice", "bob"} {

@@ -36,7 +36,7 @@ func TestScale(t *testing.T) {
 	out, err := class.Up()
 	require.NoError(t, err, out)
 
-	b := &bench{t: t, lab: lab, on: on, tool: classTool(t, lab)}
+	b := &bench{t: t, lab: lab, on: on, tool: classTool(lab)}
 	b.idle, _ = b.rest() // with the class's platform and no student
 	var rows []string
 	sizes := []int{1, 5, 10, 20}

@@ -311,7 +311,7 @@ func anotherCluster(t *testing.T, lab *livelab.Lab, on *classCluster, alice *liv
 	require.NoError(t, err, out)
 	assert.NotRegexp(t, `[0-9]+ (created|updated|replaced|deleted)`, out, "what was refused has changed the state")
 
-	tool := &classroom{t: t, dir: lab.Project, tool: classTool(t, lab)}
+	tool := &classroom{t: t, dir: lab.Project, tool: classTool(lab)}
 	tool.env = lab.Command("true").Env
 	forget := []string{"destroy", "--stack", "forgotten", "--forget", "--remove", "--yes"}
 	tool.class(0, append([]string{"up", "--stack", "forgotten"}, other.flags(settings.SharedPlatform)...)...)
@@ -328,7 +328,7 @@ func anotherCluster(t *testing.T, lab *livelab.Lab, on *classCluster, alice *liv
 // classOnShared works on bob's lab with the class tool, which needs no Docker
 // where the cluster is there already, and removes it.
 func classOnShared(t *testing.T, lab *livelab.Lab, on *classCluster, bob *livelab.Stack) {
-	tool := &classroom{t: t, dir: lab.Project, tool: classTool(t, lab)}
+	tool := &classroom{t: t, dir: lab.Project, tool: classTool(lab)}
 	tool.env = append(lab.Command("true").Env, "DOCKER_HOST=unix:///there/is/no/docker.sock")
 	d := tool.class(0, "up", "--stack", bob.Name)
 	assert.Empty(t, d.Stacks[0].Changes.Steps, "the tool has something to add to what plain Pulumi made")

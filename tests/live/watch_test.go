@@ -31,7 +31,7 @@ func TestWatchOfTwenty(t *testing.T) {
 	class := on.stack(lab, "watch-class", settings.SharedPlatform)
 	out, err := class.Up()
 	require.NoError(t, err, out)
-	b := &bench{t: t, lab: lab, on: on, tool: classTool(t, lab)}
+	b := &bench{t: t, lab: lab, on: on, tool: classTool(lab)}
 	var names []string
 	var all []room.Student
 	for i := range students {

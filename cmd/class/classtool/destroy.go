@@ -29,7 +29,7 @@ func (t *tool) destroyCommand() *cobra.Command {
 		return nil
 	}
 	return t.command(c, verb{
-		tools: true, done: "removed", show: showDestroyed,
+		done: "removed", show: showDestroyed,
 		confirm: func(ctx context.Context, s *session) (bool, error) {
 			if *yes {
 				return true, nil
@@ -134,7 +134,7 @@ func destroy(ctx context.Context, st *stack.Stack, remove, forget bool, line *pr
 		}
 		if len(foreign) > 0 {
 			name := kindcluster.Name(st.Name)
-			r.Kept = append(r.Kept, fmt.Sprintf("kind cluster %s (%s): belongs to another stack; left alone. If nobody needs it: go tool kind delete cluster --name %s",
+			r.Kept = append(r.Kept, fmt.Sprintf("kind cluster %s (%s): belongs to another stack; left alone. If nobody needs it: ./class kind delete cluster --name %s",
 				name, strings.Join(foreign, " "), name))
 		}
 	}

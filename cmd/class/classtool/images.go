@@ -22,8 +22,6 @@ import (
 	"k8sbootcamp/cmd/class/internal/pulls"
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/internal/docker"
-	"k8sbootcamp/internal/kindcluster"
-	"k8sbootcamp/internal/password"
 	"k8sbootcamp/internal/printable"
 )
 
@@ -210,7 +208,7 @@ func (s *session) save(ctx context.Context, file string, platforms []string, for
 	if absolute, err := filepath.Abs(file); err == nil {
 		file = absolute
 	}
-	fmt.Fprintf(s.say, "%s: %s, %s, the Pulumi CLI and its plugins, for %v\non each laptop, in its clone of this project:\n  %s images load %s\n",
+	fmt.Fprintf(s.say, "%s: %s, %s, the Pulumi CLI and its plugins, for %v\non each laptop, in its own folder of this project:\n  %s images load %s\n",
 		file, megabytes(size), printable.Count(len(images), "image"), saver.Platforms, self(), shellescape.Quote(file))
 	return &imagesReport{File: file, Bytes: size}, nil
 }
@@ -262,10 +260,6 @@ func (s *session) load(ctx context.Context, file string) (*imagesReport, error) 
 		return nil
 	})
 	if err != nil {
-		return nil, err
-	}
-	// What an up compiles needs Go's modules, and here the network may still be there.
-	if err := s.compile(ctx, kindcluster.Tool, password.Tool); err != nil {
 		return nil, err
 	}
 	r := &imagesReport{Loaded: missing.Images(), Installed: missing.Programs()}

@@ -1,5 +1,6 @@
 // classtool is the class tool: it sets up, looks after and removes the labs of one
-// student or of a whole class; `go run ./cmd/class help` tells how.
+// student or of a whole class; `./class help` tells how. It is also what Pulumi runs: the
+// lab's own tools (package labtools), and in a release the program (package langhost).
 //
 // Each verb is a file: up.go, preview.go, status.go, check.go (watch.go, report.go),
 // board.go, reset.go, destroy.go, kubeconfig.go, images.go and mirror.go; session.go is what comes
@@ -16,12 +17,18 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"k8sbootcamp/cmd/class/internal/config"
+	"k8sbootcamp/cmd/class/internal/langhost"
 	"k8sbootcamp/cmd/class/internal/preflight"
+	"k8sbootcamp/components/lab"
+	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/labtools"
 	"k8sbootcamp/internal/printable"
+	"k8sbootcamp/internal/sharedcluster"
 )
 
 // Exit codes.
@@ -36,6 +43,12 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run runs the tool and returns its exit code.
 func run(args []string, in *os.File, out, errOut io.Writer) int {
+	switch {
+	case len(args) > 0 && labtools.Is(args[0]):
+		return labtools.Main(args[0], args[1:])
+	case len(args) > 1 && args[0] == langhost.Verb:
+		return serve(args[len(args)-1], out, errOut)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	kill, killNow := context.WithCancel(context.Background())
 	defer killNow()
@@ -50,6 +63,18 @@ func run(args []string, in *os.File, out, errOut io.Writer) int {
 		fmt.Fprintln(errOut, "error:", printable.Text(text))
 	}
 	return exitCode(ctx, err)
+}
+
+// serve is Pulumi's language host, for the engine at an address.
+func serve(engine string, out, errOut io.Writer) int {
+	err := langhost.Serve(context.Background(), engine, func(configKeys []string) pulumi.RunFunc {
+		return lab.New(configKeys, lab.Ask{Docker: docker.Ask, Cluster: sharedcluster.Ask})
+	}, out)
+	if err != nil {
+		fmt.Fprintln(errOut, "error:", err)
+		return exitFailed
+	}
+	return exitOK
 }
 
 // begun is an error of a run that was under way; all others are of its usage.
@@ -132,7 +157,8 @@ func (t *tool) root() *cobra.Command {
 		Short: "The labs of a whole class: up, looked after, and down again",
 		Long: `class runs the lab of the Kubernetes course for one student (--stack) or for
 all of a class (--roster). It is the same project, stacks and configuration as
-plain ` + "`pulumi`" + `; use either. Docker and Go are all it needs.
+plain ` + "`pulumi`" + `; use either. Docker and Pulumi are all it needs;
+from source, Docker and Go.
 
 A roster is a file with a stack's name a line, or CSV with a header: the column
 "name", if you like "student" (what to call them), and a column for each
@@ -142,12 +168,14 @@ A value's order of precedence: roster, --config, Pulumi.<stack>.yaml, default.
 
 Exit codes: 0 all is well, 1 something failed, 2 wrong usage, configuration or
 machine (nothing was begun), 130 interrupted.`,
+		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetVersionTemplate("{{.Version}}\n")
 	f := root.PersistentFlags()
 	f.StringVar(&t.stack, "stack", "dev", "the student's `NAME`: one stack")
 	f.StringVar(&t.roster, "roster", "", "`FILE` with the class: a name a line, or CSV")

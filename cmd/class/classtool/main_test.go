@@ -73,7 +73,7 @@ func TestReference(t *testing.T) {
 // reference renders the commands in Markdown.
 func reference(root *cobra.Command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# The class tool\n\nGenerated from the commands themselves (`go test ./cmd/class/classtool -run TestReference -update`); `go run ./cmd/class help` prints the same.\n\n%s\n", block(root.Long))
+	fmt.Fprintf(&b, "# The class tool\n\nGenerated from the commands themselves (`go test ./cmd/class/classtool -run TestReference -update`); `./class help` prints the same.\n\n%s\n", block(root.Long))
 	fmt.Fprintf(&b, "\nFlags of every verb:\n\n%s", flags(root.PersistentFlags()))
 	verbs(&b, root)
 	return b.String()

@@ -35,7 +35,7 @@ the student may make there.`,
 	t.configFlags(c)
 	yes := c.Flags().BoolP("yes", "y", false, "remove what does not belong there, without asking")
 	var agreed consent
-	return t.command(c, verb{valid: true, tools: true, done: "reset", show: showReset,
+	return t.command(c, verb{valid: true, done: "reset", show: showReset,
 		confirm: func(ctx context.Context, s *session) (bool, error) {
 			agreed = consent{all: *yes}
 			if *yes || !terminal(s.in) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,16 +24,13 @@ import (
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/internal/kindcluster"
-	"k8sbootcamp/internal/password"
 	"k8sbootcamp/internal/printable"
-	"k8sbootcamp/internal/sharedcluster"
 )
 
 // verb is what tells one verb from another.
 type verb struct {
 	valid bool // the configuration must be right
 	room  bool // memory, disk and ports are asked for: something is about to be built
-	tools bool // the project's own tools are needed, so they are built first
 	quiet bool // it takes a moment: progress is for terminals alone
 
 	confirm func(ctx context.Context, s *session) (bool, error) // asks the user; may be nil
@@ -200,8 +196,11 @@ func (s *session) preflight(ctx context.Context) error {
 // setUp makes what Pulumi needs, and says where it lies.
 func (s *session) setUp(ctx context.Context) error {
 	project := s.tools.Project
-	cli, err := workspace.FindCLI(ctx, filepath.Join(project.Main(), "tools"), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
-	if err != nil {
+	cli, err := workspace.FindCLI(ctx, project.Tools(), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
+	switch {
+	case err != nil && project.Prebuilt(): // it was looked for, and nothing was begun
+		return err
+	case err != nil:
 		return begun{err}
 	}
 	s.tools.Pulumi = &workspace.Command{CLI: cli, Kill: s.kill}
@@ -209,7 +208,7 @@ func (s *session) setUp(ctx context.Context) error {
 		return begun{err}
 	}
 	if !s.verb.room {
-		return s.buildTools(ctx)
+		return nil
 	}
 	fmt.Fprintf(s.say, "Pulumi CLI  v%s, %s\nstate       %s\n", cli.Version, cli.Path, project.Backend)
 	if p := project.Passphrase(); p != "" {
@@ -226,42 +225,6 @@ func (s *session) setUp(ctx context.Context) error {
 	}
 	if n := len(s.stacks); n > 1 {
 		fmt.Fprintf(s.say, "%d stacks, %d at a time\n", n, min(s.parallel, n))
-	}
-	return s.buildTools(ctx)
-}
-
-// buildTools compiles what the lab's commands run, so that the first of them does
-// not do it in the middle of an update, and several at once.
-func (s *session) buildTools(ctx context.Context) error {
-	if !s.verb.tools {
-		return nil
-	}
-	var names []string
-	if s.onKind() {
-		names = append(names, kindcluster.Tool)
-	}
-	if slices.ContainsFunc(s.stacks, func(st *config.Stack) bool { return !st.OnKind() }) {
-		names = append(names, sharedcluster.Tool)
-	}
-	if slices.ContainsFunc(s.stacks, (*config.Stack).MakesSecrets) {
-		names = append(names, password.Tool)
-	}
-	return s.compile(ctx, names...)
-}
-
-// compile builds tools by their names.
-func (s *session) compile(ctx context.Context, names ...string) error {
-	slow := time.AfterFunc(3*time.Second, func() { fmt.Fprintln(s.say, "building the lab's own tools (once)") })
-	defer slow.Stop()
-	for _, name := range names {
-		cmd := exec.CommandContext(ctx, "go", "tool", "-n", name)
-		cmd.Dir = s.tools.Project.Main()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return begun{fmt.Errorf("`go tool %s` cannot be built: %w\n%s", name, err, strings.TrimSpace(string(out)))}
-		}
 	}
 	return nil
 }
@@ -394,10 +357,5 @@ func call(verb, stack string) string {
 	return self() + " " + shellescape.QuoteCommand(args)
 }
 
-// self is how this tool was called.
-func self() string {
-	if strings.HasPrefix(os.Args[0], "go ") { // by its starter
-		return os.Args[0]
-	}
-	return shellescape.Quote(os.Args[0])
-}
+// self is how this tool is called, in the project's folder.
+func self() string { return "./class" }

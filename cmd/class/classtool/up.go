@@ -28,7 +28,7 @@ vanished. It can be run again at any time: what is right stays as it is.`,
 	}
 	t.configFlags(c)
 	c.Flags().Bool("yes", false, "accepted, for symmetry: up asks nothing")
-	return t.command(c, verb{valid: true, room: true, tools: true, done: "ready", work: up, show: showUp})
+	return t.command(c, verb{valid: true, room: true, done: "ready", work: up, show: showUp})
 }
 
 // up makes the lab be there as configured, whatever became of it.

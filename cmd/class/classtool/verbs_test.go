@@ -343,7 +343,7 @@ func TestDestroy(t *testing.T) {
 		"a cluster the state forgot":   {state: &state{claimed: true, pending: []string{"x/y"}}, owner: claim, did: "stack import, destroy"},
 		"another's cluster":            {state: &state{claimed: true}, owner: other, did: "destroy", kept: "belongs to another stack; left alone", left: 1},
 		"no stack, no cluster":         {remove: true},
-		"no stack, somebody's cluster": {owner: other, kept: "go tool kind delete cluster --name bootcamp-x", left: 1},
+		"no stack, somebody's cluster": {owner: other, kept: "./class kind delete cluster --name bootcamp-x", left: 1},
 		"a container that stays":       {state: &state{claimed: true, cluster: true}, owner: claim, stuck: true, did: "destroy", err: kindcluster.ErrLeft, left: 1},
 		"resources that stay":          {state: &state{claimed: true, cluster: true}, keeps: true, remove: true, did: "destroy", errText: "still has 2 resources"},
 		"a destroy that fails":         {state: &state{claimed: true, cluster: true}, failure: "error: no Docker", remove: true, did: "destroy", errText: "no Docker"},

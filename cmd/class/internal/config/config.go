@@ -58,9 +58,6 @@ func (s *Stack) Access() (sharedcluster.Access, bool) {
 	return sharedcluster.Access{Kubeconfig: s.Settings.KubeconfigPath, Context: s.Settings.KubeContext}, true
 }
 
-// MakesSecrets tells whether the stack makes passwords or certificates of its own.
-func (s *Stack) MakesSecrets() bool { return s.Settings != nil && s.Settings.MakesSecrets() }
-
 // Platform tells whether this is the class's part of a shared cluster, on which
 // there is no student's lab.
 func (s *Stack) Platform() bool {

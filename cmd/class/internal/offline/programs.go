@@ -50,7 +50,7 @@ func NewPrograms() (Programs, error) {
 	p := Programs{Version: sdk.Version, Releases: "https://github.com/pulumi/pulumi/releases/download"}
 	built, ok := debug.ReadBuildInfo()
 	if !ok {
-		return p, errors.New("this program does not know what it was built of; run it with `go run ./cmd/class`")
+		return p, errors.New("this program does not know what it was built of; run it with `./class`")
 	}
 	for _, module := range built.Deps {
 		for name, of := range modules {
@@ -65,7 +65,7 @@ func NewPrograms() (Programs, error) {
 		}
 	}
 	if len(p.Plugins) != len(modules) {
-		return p, errors.New("this program does not know the versions of its plugins; run it with `go run ./cmd/class`")
+		return p, errors.New("this program does not know the versions of its plugins; run it with `./class`")
 	}
 	return p, nil
 }

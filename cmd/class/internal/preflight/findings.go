@@ -12,9 +12,6 @@ import (
 // Findings are all that is wrong.
 func (m *Machine) Findings() []Finding {
 	f := &findings{}
-	if m.NoGo != nil {
-		f.add(CheckGo, "install Go (https://go.dev/doc/install) and put it on PATH; the lab runs its own tools with `go tool`", "the go command was not found on PATH")
-	}
 	for _, folder := range m.Folders {
 		if folder.Closed != nil {
 			f.add(CheckFolder, "make it writable for this user, or run as its owner", "the folder %s cannot be written: %v", folder.Path, folder.Closed)

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -42,7 +41,6 @@ const (
 // The checks, as --ignore names them.
 const (
 	CheckDocker  = "docker"
-	CheckGo      = "go"
 	CheckFolder  = "folder"
 	CheckMemory  = "memory"
 	CheckDisk    = "disk"
@@ -60,7 +58,6 @@ type Finding = config.Problem
 
 // Machine is what was seen of the machine, and what is asked of it.
 type Machine struct {
-	NoGo       error // why the go command cannot be run
 	Folders    []Folder
 	NoDocker   *docker.Error             // why Docker cannot be used
 	Docker     *docker.Info              // nil also where it is not needed
@@ -98,7 +95,6 @@ type Lab struct {
 // tells whether Docker is needed at all, and the folders must be writable.
 func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ...string) (*Machine, error) {
 	m := &Machine{CPUs: runtime.NumCPU(), FreeMemory: unknown, FreeDisk: unknown}
-	_, m.NoGo = exec.LookPath("go")
 	for _, path := range folders {
 		m.Folders = append(m.Folders, Folder{path, tryWrite(path), freeDisk(path)})
 	}

@@ -26,9 +26,7 @@ func (s *Stack) copyConfig() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
-	project := *s.Project.Settings
-	project.Main = s.Project.Main()
-	if err := project.Save(filepath.Join(s.dir, "Pulumi.yaml")); err != nil {
+	if err := s.Project.From().Save(filepath.Join(s.dir, "Pulumi.yaml")); err != nil {
 		return err
 	}
 	earlier, err := s.load(s.configFile())

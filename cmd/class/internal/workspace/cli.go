@@ -21,10 +21,13 @@ type CLI struct {
 
 // FindCLI returns the CLI on PATH if it is new enough, else the one in the user's
 // cache, which it builds where it is missing, from the Go module that toolsDir, the
-// folder of the tools' module, pins with its checksum. It downloads no executable:
-// nothing here could tell a forged one. (One that `class images save` took from its release
-// was compared with the checksum that is published beside it.)
+// folder of the tools' module, pins with its checksum; "" is none, and nothing is built.
+// It downloads no executable: nothing here could tell a forged one. (One that `class images
+// save` took from its release was compared with the checksum that is published beside it.)
 func FindCLI(ctx context.Context, toolsDir string, say func(format string, a ...any)) (*CLI, error) {
+	if toolsDir == "" {
+		return find(ctx, say, nil)
+	}
 	return find(ctx, say, func(ctx context.Context, root string) error { return build(ctx, toolsDir, root) })
 }
 
@@ -63,7 +66,7 @@ func cached() (root string, err error) {
 
 func inCache(root string) string { return filepath.Join(root, "bin", "pulumi") }
 
-// find is FindCLI. build makes bin/pulumi in a root.
+// find is FindCLI. build makes bin/pulumi in a root; it may be nil.
 func find(ctx context.Context, say func(format string, a ...any), build func(ctx context.Context, root string) error) (*CLI, error) {
 	cli, err := probe(ctx, "pulumi")
 	switch {
@@ -80,6 +83,9 @@ func find(ctx context.Context, say func(format string, a ...any), build func(ctx
 	file := inCache(root)
 	if cli, err := probe(ctx, file); err == nil {
 		return cli, nil
+	}
+	if build == nil {
+		return nil, fmt.Errorf("no Pulumi CLI that can be used: %s, or bring it with `./class images load`", byHand)
 	}
 	say("building the Pulumi CLI v%s into %s: ten minutes or so, once. It is faster to stop this and to %s", sdk.Version, root, byHand)
 	err = build(ctx, root)

@@ -89,6 +89,26 @@ func TestFindCLI(t *testing.T) {
 	}
 }
 
+// A release builds nothing: what it lacks is an error with the remedy.
+func TestFindCLIBuildsNothing(t *testing.T) {
+	path := t.TempDir()
+	t.Setenv("PATH", path)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	var said []string
+	say := func(format string, a ...any) { said = append(said, fmt.Sprintf(format, a...)) }
+	_, err := FindCLI(t.Context(), "", say)
+	require.ErrorContains(t, err, "install Pulumi v"+sdk.Version.String())
+	assert.Empty(t, said)
+	fakeCLI(t, filepath.Join(path, "pulumi"), "v3.1.0")
+	_, err = FindCLI(t.Context(), "", say)
+	require.ErrorContains(t, err, "install Pulumi v"+sdk.Version.String())
+	assert.Len(t, said, 1, "that the one on PATH is too old")
+	fakeCLI(t, filepath.Join(path, "pulumi"), "v"+sdk.Version.String())
+	_, err = FindCLI(t.Context(), "", say)
+	assert.NoError(t, err)
+}
+
 // A run that is stopped while it builds says no more than that.
 func TestFindCLIStops(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
@@ -99,6 +100,35 @@ func (p *Project) Main() string {
 		return p.Settings.Main
 	}
 	return filepath.Join(p.Dir, p.Settings.Main)
+}
+
+// Prebuilt tells whether the project is a release's, in which nothing is compiled: its
+// runtime is this executable, and not Go.
+func (p *Project) Prebuilt() bool { return p.Settings.Runtime.Name() != "go" }
+
+// Tools is the folder of the module that pins the Pulumi CLI, or "" where nothing is compiled.
+func (p *Project) Tools() string {
+	if p.Prebuilt() {
+		return ""
+	}
+	return filepath.Join(p.Main(), "tools")
+}
+
+// From is a Pulumi.yaml for another folder that leads to this project's program.
+func (p *Project) From() *workspace.Project {
+	other := *p.Settings
+	other.Main = p.Main()
+	if other.Plugins != nil {
+		plugins := *other.Plugins
+		plugins.Languages = slices.Clone(plugins.Languages)
+		for i, l := range plugins.Languages {
+			if !filepath.IsAbs(l.Path) {
+				plugins.Languages[i].Path = filepath.Join(p.Dir, l.Path)
+			}
+		}
+		other.Plugins = &plugins
+	}
+	return &other
 }
 
 // Passphrase is the file of the tool's own passphrase, or "" where the user has one.

@@ -53,6 +53,23 @@ func TestFind(t *testing.T) {
 	assert.ErrorContains(t, err, filepath.Join(below, "Pulumi.yaml"))
 }
 
+// A release has no Go: its own runtime says so, and is found from a copy of Pulumi.yaml too.
+func TestPrebuilt(t *testing.T) {
+	source := open(t, project(t), nil)
+	assert.False(t, source.Prebuilt())
+	assert.Equal(t, filepath.Join(source.Dir, "tools"), source.Tools())
+	assert.Nil(t, source.From().Plugins)
+	assert.Equal(t, source.Dir, source.From().Main)
+
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "Pulumi.yaml"), "name: bootcamp\nruntime: bootcamp\nplugins:\n  languages:\n    - name: bootcamp\n      path: runtime\n")
+	release := open(t, dir, nil)
+	assert.True(t, release.Prebuilt())
+	assert.Empty(t, release.Tools())
+	assert.Equal(t, filepath.Join(dir, "runtime"), release.From().Plugins.Languages[0].Path)
+	assert.Equal(t, "runtime", release.Settings.Plugins.Languages[0].Path, "the project's own is as it was")
+}
+
 func TestPaths(t *testing.T) {
 	p := open(t, project(t), nil)
 	assert.Equal(t, filepath.Join(p.Dir, "Pulumi.dev.yaml"), p.ConfigFile("dev"))

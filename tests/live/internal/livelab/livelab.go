@@ -128,7 +128,7 @@ var built struct {
 	err error
 }
 
-// build compiles the program once for all tests of the binary.
+// build compiles the program once for all tests of the binary, and what its commands run.
 func build() (string, error) {
 	built.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "livelab-"); built.err != nil {
@@ -138,6 +138,12 @@ func build() (string, error) {
 		cmd.Dir = root()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("go build: %w\n%s", err, out)
+			return
+		}
+		class := exec.Command("./class", "--version")
+		class.Dir = root()
+		if out, err := class.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("./class: %w\n%s", err, out)
 		}
 	})
 	return filepath.Join(built.dir, "bootcamp"), built.err

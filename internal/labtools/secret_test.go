@@ -1,4 +1,4 @@
-package main
+package labtools
 
 import (
 	"io"
@@ -17,7 +17,7 @@ func TestPassword(t *testing.T) {
 	assert.Regexp(t, `^[A-Z2-7]{26}$`, first)
 	assert.NotEqual(t, first, second)
 	for _, args := range [][]string{nil, {"password", "more"}, {"claim"}} {
-		assert.ErrorContains(t, run(args), "usage: go tool secret", args)
+		assert.ErrorContains(t, runSecret(args), "usage: ./class secret", args)
 	}
 }
 
@@ -29,7 +29,7 @@ func TestCertificate(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEmpty(t, pair.Key)
 	t.Setenv(certificate.EnvHost, "")
-	assert.ErrorContains(t, run([]string{"certificate"}), certificate.EnvHost)
+	assert.ErrorContains(t, runSecret([]string{"certificate"}), certificate.EnvHost)
 }
 
 func printed(t *testing.T, verb string) string {
@@ -39,7 +39,7 @@ func printed(t *testing.T, verb string) string {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	os.Stdout = w
-	require.NoError(t, run([]string{verb}))
+	require.NoError(t, runSecret([]string{verb}))
 	require.NoError(t, w.Close())
 	b, err := io.ReadAll(r)
 	require.NoError(t, err)

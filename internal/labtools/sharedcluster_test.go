@@ -1,4 +1,4 @@
-package main
+package labtools
 
 import (
 	"net/http"
@@ -26,7 +26,7 @@ func TestClaimOnAnOldCluster(t *testing.T) {
 	claim := func(owned, required string) error {
 		t.Setenv(sharedcluster.EnvOwned, owned)
 		t.Setenv(sharedcluster.EnvRequired, required)
-		return run(t.Context(), []string{sharedcluster.VerbClaim})
+		return runSharedcluster(t.Context(), []string{sharedcluster.VerbClaim})
 	}
 	require.NoError(t, claim("namespaces/bootcamp-platform "+policy, ""))
 	var missing *sharedcluster.MissingError
