@@ -47,6 +47,10 @@ func (s *Stack) HostPort() int     { return s.Settings.HostPort } // 0 is none
 // each node. It needs Settings.
 func (s *Stack) PulledByHost() bool { return s.Settings.ImagePull == settings.PullByHost }
 
+// Mirror is the URL of the registry that this machine and the nodes pull from instead of
+// the images' own; empty is none. It needs Settings.
+func (s *Stack) Mirror() string { return s.Settings.ImageMirror }
+
 // Access is how a shared cluster is reached; false where the stack is on none.
 func (s *Stack) Access() (sharedcluster.Access, bool) {
 	if s.OnKind() {

@@ -15,8 +15,8 @@ import (
 // Image is one that the labs of a machine need.
 type Image struct {
 	Image    string   `json:"image"`
-	Registry string   `json:"registry"`
-	Parts    []string `json:"parts"` // of the lab, in words
+	Registry string   `json:"registry"` // or the mirror's URL
+	Parts    []string `json:"parts"`    // of the lab, in words
 
 	// Pulls are those of the machine, as its stacks are configured; ByHost and ByNodes what
 	// they would be with that imagePull. Of nodes those count that may run it.
@@ -36,10 +36,11 @@ func Count(stacks []*config.Stack, has func(image string) bool) []Image {
 		}
 		nodes := map[string]int{} // of this stack, by image
 		for _, needed := range lab.Images(s.Settings) {
-			at := slices.IndexFunc(all, func(i Image) bool { return i.Image == needed.Image })
+			registry := cmp.Or(s.Mirror(), hostimages.RegistryOf(needed.Image))
+			at := slices.IndexFunc(all, func(i Image) bool { return i.Image == needed.Image && i.Registry == registry })
 			if at < 0 {
 				at = len(all)
-				all = append(all, Image{Image: needed.Image, Registry: hostimages.RegistryOf(needed.Image), ByHost: 1})
+				all = append(all, Image{Image: needed.Image, Registry: registry, ByHost: 1})
 			}
 			i := &all[at]
 			if !slices.Contains(i.Parts, needed.Part) {
@@ -118,6 +119,6 @@ func (r Registry) Warning() string {
 		from = fmt.Sprintf(" (%d on each of %d laptops)", r.Each, r.Laptops)
 	}
 	return fmt.Sprintf("%s from %s%s, which without a login allows %d in 6 hours to all behind one address, and %d to an account. "+
-		"Log in (`docker login`), leave imagePull=host, which pulls an image once a machine, bring the images along (`class images save` and `load`), or set up a mirror for Docker (registry-mirrors)",
+		"Log in (`docker login`), leave imagePull=host, which pulls an image once a machine, bring the images along (`class images save` and `load`), or have a mirror (`class mirror`)",
 		printable.Count(r.Pulls, "pull"), r.Registry, from, r.Limit, r.Account)
 }
