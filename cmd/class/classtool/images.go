@@ -185,7 +185,9 @@ func (s *session) save(ctx context.Context, file string, platforms []string, for
 		return nil, err
 	}
 	for _, i := range images {
-		saver.Images = append(saver.Images, i.Image)
+		if !slices.Contains(saver.Images, i.Image) { // as two stacks may pull it from two places
+			saver.Images = append(saver.Images, i.Image)
+		}
 	}
 	if saver.Programs, err = offline.NewPrograms(); err != nil {
 		return nil, err
@@ -209,7 +211,7 @@ func (s *session) save(ctx context.Context, file string, platforms []string, for
 		file = absolute
 	}
 	fmt.Fprintf(s.say, "%s: %s, %s, the Pulumi CLI and its plugins, for %v\non each laptop, in its own folder of this project:\n  %s images load %s\n",
-		file, megabytes(size), printable.Count(len(images), "image"), saver.Platforms, self(), shellescape.Quote(file))
+		file, megabytes(size), printable.Count(len(saver.Images), "image"), saver.Platforms, self(), shellescape.Quote(file))
 	return &imagesReport{File: file, Bytes: size}, nil
 }
 

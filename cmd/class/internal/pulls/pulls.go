@@ -15,8 +15,8 @@ import (
 // Image is one that the labs of a machine need.
 type Image struct {
 	Image    string   `json:"image"`
-	Registry string   `json:"registry"`
-	Parts    []string `json:"parts"` // of the lab, in words
+	Registry string   `json:"registry"` // or the mirror's URL
+	Parts    []string `json:"parts"`    // of the lab, in words
 
 	// Pulls are those of the machine, as its stacks are configured; ByHost and ByNodes what
 	// they would be with that imagePull. Of nodes those count that may run it.
@@ -36,10 +36,11 @@ func Count(stacks []*config.Stack, has func(image string) bool) []Image {
 		}
 		nodes := map[string]int{} // of this stack, by image
 		for _, needed := range lab.Images(s.Settings) {
-			at := slices.IndexFunc(all, func(i Image) bool { return i.Image == needed.Image })
+			registry := cmp.Or(s.Mirror(), hostimages.RegistryOf(needed.Image))
+			at := slices.IndexFunc(all, func(i Image) bool { return i.Image == needed.Image && i.Registry == registry })
 			if at < 0 {
 				at = len(all)
-				all = append(all, Image{Image: needed.Image, Registry: hostimages.RegistryOf(needed.Image), ByHost: 1})
+				all = append(all, Image{Image: needed.Image, Registry: registry, ByHost: 1})
 			}
 			i := &all[at]
 			if !slices.Contains(i.Parts, needed.Part) {

@@ -46,6 +46,10 @@ func TestCount(t *testing.T) {
 	assert.Equal(t, []string{"echo app", "topic env", "topic secret"}, topics[1].Parts)
 	assert.Equal(t, 3, topics[1].Pulls, "a node pulls it once for all")
 
+	mirrored := stack(t, "m", 3, nodes)
+	mirrored.Settings.ImageMirror = "http://192.168.1.5:5000"
+	assert.Equal(t, []Registry{{"http://192.168.1.5:5000", 11, 40, 440, 0, 0}}, ByRegistry(Count([]*config.Stack{mirrored}, none), 40), "a mirror has no limit")
+
 	shared := stack(t, "f", 3, own)
 	shared.Settings.Mode = settings.SharedStudent
 	assert.Empty(t, Count([]*config.Stack{shared, {Name: "wrong"}}, none))
