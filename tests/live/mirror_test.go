@@ -131,7 +131,7 @@ func inContainer(t *testing.T, container string, args ...string) string {
 // restarted node has it still, and without one nothing is left of it.
 func TestMirrorOfNodes(t *testing.T) {
 	lab := livelab.New(t)
-	tool := classTool(t, lab)
+	tool := classTool(lab)
 	driver := kindcluster.NewDockerDriver(kindcmd.NewLogger())
 	const file = "/etc/containerd/certs.d/_default/hosts.toml"
 	for name, image := range map[string]string{"Lab": os.Getenv("LAB_NODE_IMAGE"), "Kubernetes 1.24": os.Getenv("LAB_COURSE_NODE_IMAGE")} {
@@ -218,7 +218,7 @@ func TestMirror(t *testing.T) {
 	turn(t, turnMirror)
 	lab := livelab.New(t)
 	r := imagelab.New(t)
-	m := startMirror(t, classTool(t, lab), r)
+	m := startMirror(t, classTool(lab), r)
 	config := brought(t, r, map[string]string{"workers": "0", "chapter": "3-3", "imagePull": "nodes", "imageMirror": m.url, "edition": "current"})
 	if image := os.Getenv("LAB_NODE_IMAGE"); image != "" {
 		config["nodeImage"] = image
@@ -280,7 +280,7 @@ func TestMirrorForClass(t *testing.T) {
 	const students = 3
 	lab := livelab.New(t)
 	r := imagelab.New(t)
-	m := startMirror(t, classTool(t, lab), r)
+	m := startMirror(t, classTool(lab), r)
 	config := brought(t, r, map[string]string{"workers": "1", "imagePull": "nodes", "imageMirror": m.url, "edition": "current"})
 	if image := os.Getenv("LAB_NODE_IMAGE"); image != "" {
 		config["nodeImage"] = image
