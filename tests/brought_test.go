@@ -46,9 +46,13 @@ func TestImagesAreBrought(t *testing.T) {
 	brought := 0
 	for name, run := range runs {
 		r := run.Good(t)
+		mirror := run.Config["imageMirror"]
 		off := r.shared() || run.Config["imagePull"] == string(settings.PullByNodes) || run.Config["chapter"] == string(course.Chapter03)
+		mirrorIsAsked(t, name, r, mirror)
 		if off {
-			assert.Empty(t, r.Of(images.Type, ""), name)
+			if mirror == "" {
+				assert.Empty(t, r.Of(images.Type, ""), name)
+			}
 			assert.Empty(t, r.Of(commandType, images.PullName), name)
 			assert.Empty(t, r.Of(commandType, images.LoadName), name)
 			continue
@@ -74,6 +78,39 @@ func TestImagesAreBrought(t *testing.T) {
 		}
 	}
 	assert.Greater(t, brought, 10)
+}
+
+// mirrorIsAsked: by the nodes before anything runs there, for whoever pulls, and by all that
+// has Docker pull; the cluster is the same without it.
+func mirrorIsAsked(t *testing.T, name string, r *Recording, mirror string) {
+	t.Helper()
+	var asks []string
+	for _, command := range r.Of(commandType, "") {
+		if url, ok := at(command.Object(), "environment", hostimages.EnvMirror).(string); ok {
+			assert.Equal(t, mirror, url, "%s of %s", command, name)
+			asks = append(asks, command.Name)
+		}
+	}
+	if mirror == "" {
+		assert.Empty(t, asks, name)
+		assert.Empty(t, r.Of(commandType, images.MirrorName), name)
+		return
+	}
+	want := []string{"cluster-image", images.MirrorName}
+	if len(r.Of(commandType, images.PullName)) > 0 {
+		want = append(want, images.PullName, images.LoadName)
+		assert.Contains(t, r.One(t, commandType, images.LoadName).DependsOn, r.One(t, commandType, images.MirrorName).URN, "%s: it may restart what images are loaded into", name)
+	}
+	assert.ElementsMatch(t, want, asks, name)
+	cluster, image, nodes := r.One(t, commandType, "cluster"), r.One(t, commandType, "cluster-image"), r.One(t, commandType, images.MirrorName)
+	assert.Contains(t, cluster.DependsOn, image.URN, name)
+	assert.Contains(t, image.Object()["stdin"], at(programObjects(t, r)["Cluster"], "nodes").([]any)[0].(map[string]any)["image"], name)
+	assert.Contains(t, nodes.DependsOn, cluster.URN, name)
+	assert.Equal(t, cluster.URN, nodes.DeletedWith, "%s: a cluster that goes need not be told", name)
+	assert.NotEmpty(t, at(nodes.Object(), "environment", kindcluster.EnvMade), "%s: another cluster has it run again", name)
+	for _, res := range r.Kubernetes() {
+		assert.Contains(t, res.DependsOn, nodes.URN, "%s of %s", res, name)
+	}
 }
 
 // TestImagesOfTwoPods: an image of several pods is told once, and for every node where one

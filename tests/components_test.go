@@ -147,7 +147,8 @@ func TestComponentArguments(t *testing.T) {
 	}{
 		{"images: good", newImages(goodImages()), nil},
 		{"images: nil", newImages(nil), []string{"images.New", "args are nil"}},
-		{"images: none", newImages(change(goodImages, func(a *images.Args) { a.Images = nil })), []string{"no images"}},
+		{"images: none", newImages(change(goodImages, func(a *images.Args) { a.Images = nil })), []string{"neither images nor a mirror"}},
+		{"images: mirror", newImages(change(goodImages, func(a *images.Args) { a.Mirror = "10.0.0.1:5000" })), []string{`mirror "10.0.0.1:5000"`, "what a mirror goes with"}},
 		{"images: image", newImages(change(goodImages, func(a *images.Args) { a.Images[0].Image = "echo:latest" })), []string{`"echo:latest"`, "latest"}},
 		{"images: cluster", newImages(change(goodImages, func(a *images.Args) { a.Cluster = "A b" })), []string{`"A b"`}},
 		{"images: claim", newImages(change(goodImages, func(a *images.Args) { a.Claim = nil })), []string{"claim"}},
@@ -159,6 +160,7 @@ func TestComponentArguments(t *testing.T) {
 		{"kind: fewer workers", newKind(change(goodKind, func(a *K) { a.Workers = -1 })), []string{"workers -1", "0 to 10"}},
 		{"kind: more workers", newKind(change(goodKind, func(a *K) { a.Workers = 11 })), []string{"workers 11", "0 to 10"}},
 		{"kind: image", newKind(change(goodKind, func(a *K) { a.NodeImage = "node" })), []string{`"node"`, "neither a tag nor a digest"}},
+		{"kind: mirror", newKind(change(goodKind, func(a *K) { a.Mirror = "http://localhost:5000" })), []string{`mirror "http://localhost:5000"`, "the node itself"}},
 		{"kind: host port", newKind(change(goodKind, func(a *K) { a.HostPort = 65536 })), []string{"65536"}},
 		{"kind: node port", newKind(change(goodKind, func(a *K) { a.NodePort = 0 })), []string{"node port 0"}},
 		{

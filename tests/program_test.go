@@ -62,7 +62,7 @@ func TestEveryKeyMatters(t *testing.T) {
 	own := Run{Config: map[string]string{"serviceType": "NodePort", "hostPort": "8088"}}
 	student := everything("shared-student")
 	maps.Copy(student.Config, map[string]string{"quotaPods": "150", "quotaCPU": "50", "quotaMemory": "50Gi"}) // for all replicas
-	others := map[string]string{"kubeContext": "other", "kubeconfigPath": "./testdata/kubeconfig.yaml"}
+	others := map[string]string{"imageMirror": "http://10.0.0.1:5000", "kubeContext": "other", "kubeconfigPath": "./testdata/kubeconfig.yaml"}
 	for _, k := range settings.Keys {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
@@ -84,7 +84,7 @@ func TestEveryKeyMatters(t *testing.T) {
 				if k.Name == "mode" {
 					run = onShared("dev", other, nil)
 				}
-				if run.Config["mode"] != "" && (k.Name == "hostPort" || k.Name == "nodePort") {
+				if run.Config["mode"] != "" && (k.Name == "hostPort" || k.Name == "nodePort" || k.Name == "imageMirror") {
 					continue // not on a shared cluster
 				}
 				after := run.Good(t)

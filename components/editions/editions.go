@@ -9,7 +9,9 @@ package editions
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -80,6 +82,25 @@ func Of(n Name) (Images, error) {
 		}, nil
 	}
 	return Images{}, fmt.Errorf("unknown edition %q", n)
+}
+
+// Registries are those that have the images of all editions, as images name them.
+func Registries() []string {
+	all := map[string]bool{}
+	for _, n := range Names {
+		i, err := Of(n)
+		if err != nil {
+			panic(err) // it is one of them
+		}
+		for _, image := range []string{i.Node, i.Echo, i.Prometheus, i.NodeExporter, i.KubeStateMetrics, i.AuthProxy, i.LabelProxy, i.Grafana, i.Topic} {
+			named, err := reference.ParseNormalizedNamed(image)
+			if err != nil {
+				panic(err) // a test reads them all
+			}
+			all[reference.Domain(named)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // EchoArgs returns the arguments that make an image answer HTTP on 8080.

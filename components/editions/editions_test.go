@@ -109,3 +109,9 @@ func TestEchoArgs(t *testing.T) {
 		assert.Equal(t, want, editions.EchoArgs(image), image)
 	}
 }
+
+// TestRegistries: those of the editions' images, each once.
+func TestRegistries(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, []string{"docker.io", "quay.io", "registry.k8s.io"}, editions.Registries())
+}

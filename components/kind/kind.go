@@ -18,6 +18,7 @@ import (
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/kube"
 	"k8sbootcamp/components/tool"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/takeover"
 )
@@ -32,6 +33,7 @@ type Args struct {
 	NodeImage string // kind node image with a tag or a digest
 	NodePort  int    // the port on every node that HostPort leads to
 	HostPort  int    // on 127.0.0.1; 0 is none
+	Mirror    string // URL of the mirror that the node image comes from; empty is none
 	// TakeOver are objects that may have been made by hand, and that the stack is to make.
 	TakeOver []takeover.Object
 }
@@ -47,6 +49,11 @@ func (a *Args) Validate() error {
 	}
 	if err := editions.CheckImage(a.NodeImage); err != nil {
 		errs = append(errs, fmt.Errorf("node image %q: %w", a.NodeImage, err))
+	}
+	if a.Mirror != "" {
+		if err := hostimages.CheckMirror(a.Mirror); err != nil {
+			errs = append(errs, fmt.Errorf("mirror %q: %w", a.Mirror, err))
+		}
 	}
 	if a.HostPort != 0 && (a.NodePort < 1 || a.NodePort > 65535 || a.HostPort < 1 || a.HostPort > 65535) {
 		errs = append(errs, fmt.Errorf("host port %d to node port %d: allowed are 1 to 65535", a.HostPort, a.NodePort))
@@ -66,20 +73,21 @@ type Cluster struct {
 	Made  pulumi.StringOutput // another one of a cluster that was rebuilt
 
 	Provider *kubernetes.Provider
-	lifetime pulumi.Resource // the command that makes it
+	Lifetime pulumi.Resource // the command that makes it
 	takeover pulumi.Resource // what was made by hand is gone then
 }
 
 // Options are for every in-cluster component: where it runs, what it lives and dies
 // with, and what must be there before it.
 func (c *Cluster) Options(before ...pulumi.Resource) []pulumi.ResourceOption {
-	return kube.LiveAndDieWith(c.Provider, c.lifetime, append(before, c.takeover)...)
+	return kube.LiveAndDieWith(c.Provider, c.Lifetime, append(before, c.takeover)...)
 }
 
 // New registers a kind cluster (course, chapter 0-3) and its provider. The
 // cluster is made, and all nodes are Ready, before anything is put on it.
 //
-// Two commands make it: the claim, a random mark that is in the state before
+// Where there is a mirror, Docker is given the node image from there first. Two commands
+// make the cluster: the claim, a random mark that is in the state before
 // anything is built, and the cluster, whose nodes bear that mark. So an `up`
 // that is killed while kind works is taken over by the next `up` and removed by
 // the next `destroy` (the claim's delete), though the state never heard of the
@@ -117,6 +125,22 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 
+	var before []pulumi.Resource
+	if args.Mirror != "" { // a command of its own: another mirror is no other cluster
+		image, err := local.NewCommand(ctx, name+"-image", &local.CommandArgs{
+			Interpreter:            interpreter,
+			Create:                 pulumi.String(hostimages.VerbPull),
+			Update:                 pulumi.String(hostimages.VerbPull),
+			Stdin:                  pulumi.String(hostimages.List([]hostimages.Wanted{{Image: args.NodeImage}})),
+			Environment:            pulumi.StringMap{hostimages.EnvMirror: pulumi.String(args.Mirror)},
+			Logging:                local.LoggingStderr,
+			AddPreviousOutputInEnv: pulumi.Bool(false),
+		}, pulumi.Parent(c), tool.Timeouts("30m"))
+		if err != nil {
+			return nil, err
+		}
+		before = append(before, image)
+	}
 	kind, err := local.NewCommand(ctx, name, &local.CommandArgs{
 		Interpreter: interpreter,
 		Create:      pulumi.String(kindcluster.VerbCreate),
@@ -129,7 +153,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		AddPreviousOutputInEnv: pulumi.Bool(false),
 		Triggers:               pulumi.Array{pulumi.String(digest(config)), claim.Stdout},
 	}, pulumi.Parent(c), pulumi.DeleteBeforeReplace(true), tool.Timeouts("30m"),
-		pulumi.AdditionalSecretOutputs([]string{"stdout"}))
+		pulumi.AdditionalSecretOutputs([]string{"stdout"}), pulumi.DependsOn(before))
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +198,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	c.Made = pulumi.UnsecretWithContext(ctx.Context(), kubeconfig.ApplyT(func(s string) string {
 		return digest([]byte(s))
 	})).(pulumi.StringOutput)
-	c.lifetime = kind
+	c.Lifetime = kind
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"name":       c.Name,
 		"context":    c.Context,

@@ -41,7 +41,7 @@ func ownPlan(s *settings.Settings) *plan {
 func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 	p := ownPlan(s)
 	args := KindArgs(s)
-	args.TakeOver = p.byHand
+	args.TakeOver, args.Mirror = p.byHand, s.ImageMirror
 	on, err := kind.New(ctx, "cluster", args)
 	if err != nil {
 		return err
@@ -55,12 +55,16 @@ func buildOwn(ctx *pulumi.Context, s *settings.Settings) error {
 		}
 	}
 	var before []pulumi.Resource
-	if s.ImagePull == settings.PullByHost && len(p.images) > 0 {
-		brought, err := images.New(ctx, "images", &images.Args{Images: wanted(p.images), Cluster: args.Name, Claim: on.Claim, Made: on.Made})
+	bring := &images.Args{Mirror: s.ImageMirror, Cluster: args.Name, Claim: on.Claim, Made: on.Made, Lifetime: on.Lifetime}
+	if s.ImagePull == settings.PullByHost {
+		bring.Images = wanted(p.images)
+	}
+	if len(bring.Images) > 0 || bring.Mirror != "" {
+		brought, err := images.New(ctx, "images", bring)
 		if err != nil {
 			return err
 		}
-		before = append(before, brought.Loaded)
+		before = brought.Ready
 	}
 	return p.build(ctx, &place{options: on.Options(before...), name: on.Name, context: on.Context, kubeconfig: on.Kubeconfig})
 }

@@ -15,6 +15,7 @@ import (
 
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/hostimages"
 )
 
 // Key is one configuration key of the project's namespace. Pulumi.yaml declares
@@ -63,6 +64,7 @@ var Keys = []Key{
 	image("grafanaImage", func(i *editions.Images) *string { return &i.Grafana }),
 	image("topicImage", func(i *editions.Images) *string { return &i.Topic }),
 	oneOf("imagePull", ImagePulls, func(s *Settings, v ImagePull) { s.ImagePull = v }),
+	mirror("imageMirror", func(s *Settings) *string { return &s.ImageMirror }),
 	duration("rolloutTimeout", "2m30s", "10s", "1h", "90s or 10m", func(s *Settings) *time.Duration { return &s.RolloutTimeout }),
 	text("kubeContext", "the name of a context", 253, func(s *Settings) *string { return &s.KubeContext }),
 	text("kubeconfigPath", "the path of a kubeconfig; empty is kubectl's own rule", 4096, func(s *Settings) *string { return &s.KubeconfigPath }),
@@ -208,6 +210,16 @@ func text(name, allowed string, longest int, field func(*Settings) *string) Key 
 		set: func(s *Settings, v string) bool {
 			*field(s) = v
 			return len(v) <= longest && strings.IndexFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+		},
+	}
+}
+
+func mirror(name string, field func(*Settings) *string) Key {
+	return Key{
+		Name: name, Type: "string", Allowed: "a mirror's URL: " + hostimages.AllowedMirror + "; empty is none",
+		set: func(s *Settings, v string) bool {
+			*field(s) = v
+			return v == "" || hostimages.CheckMirror(v) == nil
 		},
 	}
 }

@@ -92,6 +92,8 @@ type Settings struct {
 	Images    editions.Images // the edition's, with the overrides
 	ImagePull ImagePull       // of the pods', on a cluster of the stack's own
 
+	ImageMirror string // on a cluster of the stack's own: URL of a pull-through registry, or empty
+
 	RolloutTimeout time.Duration // for each workload's pods to be ready
 }
 
@@ -285,6 +287,9 @@ func (s *Settings) clashes() []clash {
 	}
 	if s.HostPort != 0 {
 		add("hostPort", "a port of this machine leads to a kind cluster alone; with mode=%s allowed is 0", s.Mode)
+	}
+	if s.ImageMirror != "" {
+		add("imageMirror", "a shared cluster's nodes are not the stack's to set up; with mode=%s there is none (`pulumi config rm imageMirror`)", s.Mode)
 	}
 	return found
 }

@@ -101,6 +101,14 @@ var special = map[string]values{
 		good: []string{"1m30s", "1000ms", "300s"},
 		bad:  []string{"1.5s", "15s15s"}, // Prometheus does not read them
 	},
+	"imageMirror": {
+		good: []string{"http://192.168.1.5:5000", "https://mirror.example", "http://[fd00::1]:5000", "http://mirror", "https://a-b.example:65535"},
+		bad: []string{
+			"192.168.1.5:5000", "mirror", "ftp://a", "http://", "http://a/", "http://a/v2", "http://a?b", "http://a#b", "http://u:p@a", "http://a:0", "http://a:65536", "http://a:b", "http://a:",
+			"http://localhost:5000", "http://127.0.0.1:5000", "http://[::1]:5000", "http://0.0.0.0:5000", "http://a_b", "http://a\"b", "http://a b", "HTTP://a", "http://[fe80::1%25eth0]:5000", "http://a\nb",
+			"http://-a", "http://a..b", "http://fd00::1",
+		},
+	},
 	"rolloutTimeout":    {good: []string{"60m", "1.5m"}, bad: []string{"9999ms", "3600000.5ms"}},
 	"nodeImage":         images,
 	"echoImage":         images,
@@ -247,7 +255,7 @@ func TestOwnField(t *testing.T) {
 	t.Parallel()
 	fields := map[string]string{"Stack": "not a key's"}
 	for _, k := range settings.Keys {
-		if k.Name == "hostPort" || k.Name == "nodePort" { // not on a shared cluster
+		if k.Name == "hostPort" || k.Name == "nodePort" || k.Name == "imageMirror" { // not on a shared cluster
 			continue
 		}
 		base := student.with(source{"kubeContext": "a"}).with(needed[k.Name])
@@ -265,11 +273,11 @@ func TestOwnField(t *testing.T) {
 			fields[f] = k.Name
 		}
 	}
-	after, err := parse(source{"hostPort": "8080", "nodePort": "30081"})
+	after, err := parse(source{"hostPort": "8080", "nodePort": "30081", "imageMirror": "http://10.0.0.1:5000"})
 	require.NoError(t, err)
 	assert.Equal(t, 8080, after.HostPort)
 	assert.Equal(t, 30081, after.NodePort)
-	fields["HostPort"], fields["NodePort"] = "hostPort", "nodePort"
+	fields["HostPort"], fields["NodePort"], fields["ImageMirror"] = "hostPort", "nodePort", "imageMirror"
 	for _, f := range leaves("", reflect.TypeFor[settings.Settings]()) {
 		assert.NotEmpty(t, fields[f], "no key sets %s", f)
 	}
@@ -404,6 +412,7 @@ func TestModes(t *testing.T) {
 		{"no context", source{"mode": "shared-student"}, []kindAndKey{noContext}},
 		{"an empty context", student.with(source{"kubeContext": ""}), []kindAndKey{noContext}},
 		{"no context for the class", source{"mode": "shared-platform"}, []kindAndKey{noContext}},
+		{"a mirror", student.with(source{"imageMirror": "http://10.0.0.1:5000"}), []kindAndKey{{settings.Clash, "imageMirror"}}},
 		{"a host port", student.with(source{"hostPort": "8080"}), []kindAndKey{hostPort}},
 		{"both", source{"mode": "shared-student", "hostPort": "1"}, []kindAndKey{noContext, hostPort}},
 		{"a node port", student.with(source{"nodePort": "30081"}), []kindAndKey{nodePort}},

@@ -162,19 +162,20 @@ type Event struct {
 // Docker could not, and another one where Docker was not heard to the end.
 func (a *API) Pull(ctx context.Context, name, tagOrDigest, login string, step func(Event)) error {
 	query := url.Values{"fromImage": {name}, "tag": {tagOrDigest}}
-	header := http.Header{}
-	if login != "" {
-		header.Set("X-Registry-Auth", login)
-	}
-	body, err := a.do(ctx, http.MethodPost, a.path("/images/create"), query, header, nil)
+	return a.follow(ctx, a.path("/images/create"), query, login, nil, step)
+}
+
+// Load has Docker read an archive of images, as `docker load` does. Its error is as Pull's.
+func (a *API) Load(ctx context.Context, archive io.Reader) error {
+	return a.follow(ctx, a.path("/images/load"), url.Values{"quiet": {"1"}}, "", archive, func(Event) {})
+}
+
+// follow has Docker do something that it tells the steps of.
+func (a *API) follow(ctx context.Context, path string, query url.Values, login string, content io.Reader, step func(Event)) error {
+	body, err := a.do(ctx, http.MethodPost, path, query, login, content)
 	if err != nil {
 		return err
 	}
-	return events(body, step)
-}
-
-// events reads what Docker tells while it works, to the end.
-func events(body io.ReadCloser, step func(Event)) error {
 	defer body.Close()
 	for lines := json.NewDecoder(body); ; {
 		var line struct {
@@ -193,17 +194,6 @@ func events(body io.ReadCloser, step func(Event)) error {
 	}
 }
 
-// Load has Docker take images from an archive such as Save returns, under the names that
-// stand in it. Its error is as Pull's.
-func (a *API) Load(ctx context.Context, archive io.Reader) error {
-	header := http.Header{"Content-Type": {"application/x-tar"}}
-	body, err := a.do(ctx, http.MethodPost, a.path("/images/load"), url.Values{"quiet": {"1"}}, header, archive)
-	if err != nil {
-		return err
-	}
-	return events(body, func(Event) {})
-}
-
 // Save returns an image, by its ID, as an archive that has one platform of it: Docker's
 // own.
 func (a *API) Save(ctx context.Context, id string) (io.ReadCloser, error) {
@@ -215,13 +205,13 @@ func (a *API) Save(ctx context.Context, id string) (io.ReadCloser, error) {
 		}
 		query.Set("platform", string(platform))
 	}
-	return a.do(ctx, http.MethodGet, a.path("/images/get"), query, nil, nil)
+	return a.do(ctx, http.MethodGet, a.path("/images/get"), query, "", nil)
 }
 
 func (a *API) path(p string) string { return fmt.Sprintf("/v1.%d%s", a.minor, p) }
 
 func (a *API) get(ctx context.Context, path string, query url.Values, into any) error {
-	body, err := a.do(ctx, http.MethodGet, path, query, nil, nil)
+	body, err := a.do(ctx, http.MethodGet, path, query, "", nil)
 	if err != nil {
 		return err
 	}
@@ -229,14 +219,17 @@ func (a *API) get(ctx context.Context, path string, query url.Values, into any) 
 	return json.NewDecoder(body).Decode(into)
 }
 
-func (a *API) do(ctx context.Context, method, path string, query url.Values, header http.Header, send io.Reader) (io.ReadCloser, error) {
+func (a *API) do(ctx context.Context, method, path string, query url.Values, login string, content io.Reader) (io.ReadCloser, error) {
 	to := url.URL{Scheme: "http", Host: "docker", Path: path, RawQuery: query.Encode()}
-	request, err := http.NewRequestWithContext(ctx, method, to.String(), send)
+	request, err := http.NewRequestWithContext(ctx, method, to.String(), content)
 	if err != nil {
 		return nil, err
 	}
-	if header != nil {
-		request.Header = header
+	if content != nil {
+		request.Header.Set("Content-Type", "application/x-tar")
+	}
+	if login != "" {
+		request.Header.Set("X-Registry-Auth", login)
 	}
 	answer, err := a.http.Do(request)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -52,14 +53,27 @@ func dialStdio(ctx context.Context) (net.Conn, error) {
 func (c *stdio) Read(p []byte) (int, error) {
 	n, err := c.out.Read(p)
 	if n == 0 && errors.Is(err, io.EOF) {
-		if ended := c.end(); ended != nil && c.stderr.Len() > 0 {
-			err = fmt.Errorf("docker system dial-stdio: %s", Tail(c.stderr.Bytes(), 1000))
-		}
+		err = c.lastWord(err)
 	}
 	return n, err
 }
 
-func (c *stdio) Write(p []byte) (int, error) { return c.in.Write(p) }
+// Write says something to Docker. Its error is as Read's.
+func (c *stdio) Write(p []byte) (int, error) {
+	n, err := c.in.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		err = c.lastWord(err)
+	}
+	return n, err
+}
+
+// lastWord is what the process ended with, or the error where it said nothing.
+func (c *stdio) lastWord(err error) error {
+	if ended := c.end(); ended != nil && c.stderr.Len() > 0 {
+		return fmt.Errorf("docker system dial-stdio: %s", Tail(c.stderr.Bytes(), 1000))
+	}
+	return err
+}
 
 // Close ends the process.
 func (c *stdio) Close() error {

@@ -47,6 +47,7 @@ type Call string
 const (
 	Ping           Call = "ping"
 	Pull           Call = "pull"
+	Mirror         Call = "mirror"
 	Containers     Call = "containers"
 	Create         Call = "create"
 	Delete         Call = "delete"
@@ -292,6 +293,11 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]kindcluster.
 // Pull finds that the image is there, under its own name or as As says.
 func (d *Docker) Pull(ctx context.Context, image string, _ io.Writer) (string, error) {
 	return cmp.Or(d.As[image], image), d.asked(ctx, Pull, image)
+}
+
+// Mirror notes the mirror that a node asks.
+func (d *Docker) Mirror(ctx context.Context, node, url string) error {
+	return d.asked(ctx, Mirror, node+" "+url)
 }
 
 // Create makes a cluster; half of it is one container with no Kubernetes in it.

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -67,6 +68,38 @@ func (e *engine) Save(_ context.Context, id string) (io.ReadCloser, error) {
 	defer e.mu.Unlock()
 	e.saves = append(e.saves, id)
 	return io.NopCloser(bytes.NewReader(archive(map[string]string{listFile: `[{"Config":"` + id + `","RepoTags":null,"Layers":["l"]}]`, "l": "layer"}))), nil
+}
+
+// Load reads an archive of one image, and has it by its tag then.
+func (e *engine) Load(_ context.Context, from io.Reader) error {
+	var list []manifest
+	for r := tar.NewReader(from); ; {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		if header.Name == listFile {
+			if err := json.Unmarshal(content, &list); err != nil {
+				return err
+			}
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.has == nil {
+		e.has = map[string]*docker.Image{}
+	}
+	for _, tag := range list[0].RepoTags {
+		e.has[tag] = &docker.Image{ID: list[0].Config}
+	}
+	return nil
 }
 
 // archive is a tar of files, in the order of their names.

@@ -21,6 +21,7 @@ import (
 
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/hostlock"
+	"k8sbootcamp/internal/printable"
 )
 
 // Verbs of the tool kindcluster.
@@ -34,10 +35,13 @@ type Docker interface {
 	Image(ctx context.Context, name string) (*docker.Image, error)
 	Pull(ctx context.Context, name, tagOrDigest, login string, step func(docker.Event)) error
 	Save(ctx context.Context, id string) (io.ReadCloser, error)
+	Load(ctx context.Context, archive io.Reader) error
 }
 
 // Host pulls and loads. Make it with New.
 type Host struct {
+	Mirror Mirror // is asked first for what Docker has not
+
 	docker Docker
 	report *reporter
 	limits limits
@@ -105,6 +109,16 @@ func (h *Host) have(ctx context.Context, n named) (*docker.Image, error) {
 	defer unlock()
 	if found, err := h.look(ctx, n); found != nil || err != nil { // the other run had it pulled
 		return found, err
+	}
+	if h.Mirror.URL != "" {
+		if err := h.fromMirror(ctx, n); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			h.report.say("image %s: not from the mirror %s, so Docker pulls it itself (%s)", n.short(), h.Mirror.URL, printable.Line(err.Error(), saidLength))
+		} else if found, err := h.look(ctx, n); found != nil || err != nil {
+			return found, err
+		}
 	}
 	if err := h.pull(ctx, n); err != nil {
 		return nil, err
@@ -180,25 +194,14 @@ func (h *Host) pull(ctx context.Context, n named) error {
 
 // fetch has Docker pull an image once, and gives up where nothing more comes.
 func (h *Host) fetch(ctx context.Context, n named, auth string) error {
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	var heard atomic.Bool
-	silence := time.AfterFunc(h.limits.answer, func() {
-		e := &Error{Image: n.given, Problem: Silent, Err: fmt.Errorf("for %s", h.limits.answer), registry: n.registry}
-		if heard.Load() {
-			e.Problem, e.Err = Stalled, fmt.Errorf("for %s", h.limits.stall)
-		}
-		giveUp(e)
-	})
-	defer silence.Stop()
-
+	ctx, heard, end := h.patient(ctx, n)
+	defer end()
 	progress := h.report.begin(n)
 	defer h.report.end(progress)
 	all := layers{}
 	err := h.docker.Pull(ctx, n.name, n.version, auth, func(e docker.Event) {
 		if all.take(e) {
-			heard.Store(true)
-			silence.Reset(h.limits.stall)
+			heard()
 		}
 		done, total, more := all.sum()
 		h.report.set(progress, done, total, more)
@@ -212,6 +215,29 @@ func (h *Host) fetch(ctx context.Context, n named, auth string) error {
 	_, total, _ := all.sum()
 	h.report.say("image %s: pulled, %s", progress.name, megabytes(total))
 	return nil
+}
+
+// patient returns a context that ends, with an *Error as its cause, where nothing is heard
+// for too long.
+func (h *Host) patient(ctx context.Context, n named) (_ context.Context, heard, end func()) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	var begun atomic.Bool
+	silence := time.AfterFunc(h.limits.answer, func() {
+		e := &Error{Image: n.given, Problem: Silent, Err: fmt.Errorf("for %s", h.limits.answer), registry: n.registry}
+		if begun.Load() {
+			e.Problem, e.Err = Stalled, fmt.Errorf("for %s", h.limits.stall)
+		}
+		giveUp(e)
+	})
+	heard = func() {
+		begun.Store(true)
+		silence.Reset(h.limits.stall)
+	}
+	end = func() {
+		silence.Stop()
+		giveUp(nil)
+	}
+	return ctx, heard, end
 }
 
 // Warn says of each *Error in what Pull returned that the image is missing so far, and

@@ -152,6 +152,9 @@ type Driver interface {
 	// started again or RestartKubelet is called; it tells whether something did.
 	ByName(ctx context.Context, cluster string) (changed bool, err error)
 	RestartKubelet(ctx context.Context, cluster string) error
+	// Mirror has a node ask the mirror of that URL first for all images, or, where it is
+	// empty, no mirror.
+	Mirror(ctx context.Context, node, url string) error
 	// Finish marks the cluster as built to the end, and Finished asks for the mark.
 	Finish(ctx context.Context, cluster string) error
 	Finished(ctx context.Context, cluster string) bool
@@ -255,7 +258,8 @@ func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Clust
 	return m.Driver.Kubeconfig(ctx, name)
 }
 
-// pull makes sure that Docker has the images of a cluster's nodes.
+// pull makes sure that Docker has the images of a cluster's nodes, and names them as it
+// finds them.
 func (m *Manager) pull(ctx context.Context, config *v1alpha4.Cluster) error {
 	log := m.Log
 	if log == nil {

@@ -660,3 +660,36 @@ func TestTriesAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestMirror: all nodes are told of a mirror, and of none again; those that do not run are
+// named, and another's are left alone.
+func TestMirror(t *testing.T) {
+	t.Parallel()
+	m, d, c := built(t)
+	var told []string
+	d.On = func(_ context.Context, call fake.Call, of string) error {
+		if call == fake.Mirror {
+			told = append(told, of)
+		}
+		return nil
+	}
+	const url = "http://10.0.0.1:5000"
+	nodes := Names(d.Clusters[c.Name].Nodes)
+	require.NoError(t, m.UseMirror(t.Context(), c, url))
+	assert.ElementsMatch(t, []string{nodes[0] + " " + url, nodes[1] + " " + url}, told)
+	told = nil
+	require.NoError(t, m.NoMirror(t.Context(), c))
+	assert.ElementsMatch(t, []string{nodes[0] + " ", nodes[1] + " "}, told)
+
+	told = nil
+	assert.ErrorContains(t, m.UseMirror(t.Context(), c, "http://localhost:5000"), "the node itself")
+	assert.ErrorIs(t, m.UseMirror(t.Context(), Identity{c.Name, others}, url), ErrForeign)
+	require.NoError(t, m.NoMirror(t.Context(), Identity{c.Name, others}))
+	d.Clusters[c.Name].Nodes[1].Running = false
+	assert.ErrorContains(t, m.UseMirror(t.Context(), c, url), "do not run: "+nodes[1]+";")
+	assert.Empty(t, told)
+
+	delete(d.Clusters, c.Name)
+	assert.ErrorIs(t, m.UseMirror(t.Context(), c, url), ErrGone)
+	require.NoError(t, m.NoMirror(t.Context(), c))
+}

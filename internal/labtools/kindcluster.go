@@ -19,12 +19,16 @@ import (
 	kindcmd "sigs.k8s.io/kind/pkg/cmd"
 )
 
-const kindclusterUsage = `usage: ./class kindcluster claim | create | kubeconfig | pull | load | takeover | delete
+const kindclusterUsage = `usage: ./class kindcluster claim | create | kubeconfig | mirror | unmirror | pull | load |
+                           takeover | delete
   claim       print the stack's claim, its mark: a new one, or the one it has
   create      make $BOOTCAMP_CLUSTER exist (kind's configuration on standard input), print its kubeconfig
   kubeconfig  print the kubeconfig of $BOOTCAMP_CLUSTER
+  mirror      have the nodes of $BOOTCAMP_CLUSTER ask $BOOTCAMP_IMAGE_MIRROR first for images
+  unmirror    have them ask none
   pull        pull those of the images (JSON on standard input) that Docker has not; of what it
               cannot, warn. The cluster need not be there
+              ($BOOTCAMP_IMAGE_MIRROR, where it is set, is asked first, by load too)
   load        load them into those nodes of $BOOTCAMP_CLUSTER that are to run them and have them not
   takeover    delete those of $BOOTCAMP_OBJECTS in $BOOTCAMP_CLUSTER that are there, that Pulumi
               did not make, and that the last run did not print; print all
@@ -71,6 +75,10 @@ func runKindcluster(ctx context.Context, args []string) error {
 		}
 	case kindcluster.VerbKubeconfig:
 		out, err = m.Kubeconfig(ctx, c)
+	case kindcluster.VerbMirror:
+		err = m.UseMirror(ctx, c, os.Getenv(hostimages.EnvMirror))
+	case kindcluster.VerbNoMirror:
+		err = m.NoMirror(ctx, c)
 	case hostimages.VerbPull, hostimages.VerbLoad:
 		err = images(ctx, args[0], m, c)
 	case takeover.Verb:
@@ -118,6 +126,7 @@ func images(ctx context.Context, verb string, m *kindcluster.Manager, c kindclus
 	}
 	defer api.Close()
 	host := hostimages.New(api, os.Stderr)
+	host.Mirror = hostimages.Mirror{URL: os.Getenv(hostimages.EnvMirror), Platform: api.Platform}
 	if verb == hostimages.VerbPull {
 		return host.Warn(host.Pull(ctx, hostimages.Names(wanted)))
 	}

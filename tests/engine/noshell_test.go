@@ -25,7 +25,7 @@ import (
 // does, with values that a shell would run.
 func TestNoShell(t *testing.T) {
 	s := newSim(t, newWorld(), "dev")
-	require.NoError(t, s.once(up, nil, false).err)
+	require.NoError(t, s.once(up, cfg{"imageMirror": "http://10.0.0.1:5000"}, false).err)
 	marker := filepath.Join(t.TempDir(), "marker")
 	attacks := []string{"$(touch %s)", "`touch %s`", "; touch %s ;", "x' ; touch %s ; '", `x" ; touch %s ; "`, "x\ntouch %s\n", "| touch %s", "&& touch %s", "> %s", "--name=$(touch %s)"}
 	ran := 0
@@ -40,7 +40,7 @@ func TestNoShell(t *testing.T) {
 		}
 		for _, key := range []resource.PropertyKey{"create", "update", "delete"} {
 			verb := text(in, key)
-			if verb == "" && key == "delete" && slices.Contains([]string{tool.TakeOverName, images.PullName, images.LoadName}, r.URN.Name()) {
+			if verb == "" && key == "delete" && slices.Contains([]string{tool.TakeOverName, "cluster-image", images.PullName, images.LoadName}, r.URN.Name()) {
 				continue // there is nothing to run
 			}
 			require.Regexp(t, `^[a-z]+$`, verb, "the argument is a word of the program's own")
@@ -77,7 +77,7 @@ func TestNoShell(t *testing.T) {
 		}
 		// What shapes the command line is constant; only environment and standard
 		// input carry values.
-		for _, c := range []cfg{{"workers": "1", "replicas": "7"}, {"nodeImage": "registry.example/x:1", "edition": "current"}} {
+		for _, c := range []cfg{{"workers": "1", "replicas": "7", "imageMirror": "https://mirror.example"}, {"nodeImage": "registry.example/x:1", "edition": "current"}} {
 			other := newSim(t, newWorld(), "Other_Stack.1")
 			require.NoError(t, other.once(up, c, false).err)
 			for _, o := range other.snap.Resources {

@@ -238,6 +238,10 @@ func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]
 		out, err = m.Kubeconfig(ctx, c)
 	case kindcluster.VerbDelete:
 		err = m.Delete(ctx, c)
+	case kindcluster.VerbMirror:
+		err = m.UseMirror(ctx, c, env[hostimages.EnvMirror])
+	case kindcluster.VerbNoMirror:
+		err = m.NoMirror(ctx, c)
 	case hostimages.VerbPull: // what it cannot pull is a warning
 		err = w.Change("pull images", func(bool) error { return nil })
 	case hostimages.VerbLoad:

@@ -147,6 +147,7 @@ const (
 	turnReset
 	turnImages
 	turnOffline
+	turnMirror
 	turnRelease
 	turns
 )

@@ -142,6 +142,10 @@ func (e *elsewhere) Save(ctx context.Context, id string) (archive io.ReadCloser,
 	return archive, err
 }
 
+func (e *elsewhere) Load(ctx context.Context, archive io.Reader) error {
+	return e.on(func() error { return e.api.Load(ctx, archive) })
+}
+
 // bareNode is a container of a node image in which containerd runs, until the test ends.
 func bareNode(t *testing.T, image string) string {
 	t.Helper()

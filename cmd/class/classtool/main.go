@@ -3,8 +3,8 @@
 // lab's own tools (package labtools), and in a release the program (package langhost).
 //
 // Each verb is a file: up.go, preview.go, status.go, check.go (watch.go, report.go),
-// board.go, reset.go, destroy.go, kubeconfig.go and images.go; session.go is what comes before
-// and after every verb, print.go what is printed. What a verb does to a stack is in internal/stack.
+// board.go, reset.go, destroy.go, kubeconfig.go, images.go and mirror.go; session.go is what comes
+// before and after every verb, print.go what is printed. What a verb does to a stack is in internal/stack.
 package main
 
 import (
@@ -184,7 +184,7 @@ machine (nothing was begun), 130 interrupted.`,
 	f.IntVarP(&t.parallel, "parallel", "j", 0, "`N` stacks at a time (default: what memory and cores allow)")
 	f.BoolVar(&t.json, "json", false, "one JSON document on standard output, progress on standard error (class help json)")
 	root.MarkFlagsMutuallyExclusive("stack", "roster")
-	root.AddCommand(t.upCommand(), t.previewCommand(), t.statusCommand(), t.checkCommand(), t.boardCommand(), t.resetCommand(), t.destroyCommand(), t.kubeconfigCommand(), t.imagesCommand(),
+	root.AddCommand(t.upCommand(), t.previewCommand(), t.statusCommand(), t.checkCommand(), t.boardCommand(), t.resetCommand(), t.destroyCommand(), t.kubeconfigCommand(), t.imagesCommand(), t.mirrorCommand(),
 		&cobra.Command{Use: "json", Short: "The document that --json prints", Long: jsonHelp})
 	return root
 }

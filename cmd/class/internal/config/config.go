@@ -47,6 +47,9 @@ func (s *Stack) HostPort() int     { return s.Settings.HostPort } // 0 is none
 // each node. It needs Settings.
 func (s *Stack) PulledByHost() bool { return s.Settings.ImagePull == settings.PullByHost }
 
+// Mirrored tells whether its images come from a mirror.
+func (s *Stack) Mirrored() bool { return s.Settings != nil && s.Settings.ImageMirror != "" }
+
 // Access is how a shared cluster is reached; false where the stack is on none.
 func (s *Stack) Access() (sharedcluster.Access, bool) {
 	if s.OnKind() {

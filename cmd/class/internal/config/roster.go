@@ -26,7 +26,7 @@ const (
 // Far are the keys that decide what runs on this machine beside a lab, or which
 // cluster a lab goes to: a node is a privileged container, and a kubeconfig may name
 // programs to run. A roster often comes by mail.
-var Far = []string{"nodeImage", "kubeContext", "kubeconfigPath"}
+var Far = []string{"nodeImage", "imageMirror", "kubeContext", "kubeconfigPath"}
 
 // student is one line of the roster.
 type student struct {

@@ -159,8 +159,9 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 }
 
 // lookPulls counts what labs pull. To ask Docker about each image takes a moment, so it is
-// done only where that decides something.
+// done only where that decides something. With a mirror the class pulls once.
 func lookPulls(stacks []*config.Stack, has func(image string) bool) []pulls.Registry {
+	stacks = slices.DeleteFunc(slices.Clone(stacks), (*config.Stack).Mirrored)
 	all := pulls.ByRegistry(pulls.Count(stacks, func(string) bool { return false }), 1)
 	if slices.ContainsFunc(all, pulls.Registry.Over) {
 		all = pulls.ByRegistry(pulls.Count(stacks, has), 1)

@@ -129,7 +129,13 @@ func TestPulls(t *testing.T) {
 	assert.Empty(t, m.Findings())
 
 	for _, s := range stacks {
-		s.Settings.ImagePull = settings.PullByHost
+		s.Settings.ImageMirror = "http://10.0.0.1:5000"
+	}
+	m.Pulls = lookPulls(stacks, func(string) bool { return false })
+	assert.Empty(t, m.Warnings(), "a mirror pulls for all")
+
+	for _, s := range stacks {
+		s.Settings.ImagePull, s.Settings.ImageMirror = settings.PullByHost, ""
 	}
 	asked = nil
 	m.Pulls = lookPulls(stacks, func(image string) bool { asked = append(asked, image); return true })

@@ -118,6 +118,6 @@ func (r Registry) Warning() string {
 		from = fmt.Sprintf(" (%d on each of %d laptops)", r.Each, r.Laptops)
 	}
 	return fmt.Sprintf("%s from %s%s, which without a login allows %d in 6 hours to all behind one address, and %d to an account. "+
-		"Log in (`docker login`), leave imagePull=host, which pulls an image once a machine, bring the images along (`class images save` and `load`), or set up a mirror for Docker (registry-mirrors)",
+		"Log in (`docker login`), leave imagePull=host, which pulls an image once a machine, bring the images along (`class images save` and `load`), or have one machine pull for all (`class mirror`, and imageMirror)",
 		printable.Count(r.Pulls, "pull"), r.Registry, from, r.Limit, r.Account)
 }

@@ -1,0 +1,109 @@
+package mirror
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/net/netutil"
+	"golang.org/x/time/rate"
+)
+
+// Limits of clients. A student's whole lab of four nodes asks some hundred times, and of
+// that once for what the mirror has not.
+const (
+	connections       = 4096
+	connectionsOfOne  = 256
+	fetchesOfOne      = 300                    // at once,
+	fetchesOfOneEvery = 500 * time.Millisecond // and then
+	mostClients       = 10_000
+)
+
+// clients are who asks, by address.
+type clients struct {
+	mu   sync.Mutex
+	open map[string]int // connections
+	may  map[string]*rate.Limiter
+}
+
+func newClients() *clients {
+	return &clients{open: map[string]int{}, may: map[string]*rate.Limiter{}}
+}
+
+func clientOf(r *http.Request) string { return hostOf(r.RemoteAddr) }
+
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
+
+// mayFetch lets a client have the mirror fetch what it has not, but not without end.
+func (c *clients) mayFetch(client string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	limiter := c.may[client]
+	if limiter == nil {
+		if len(c.may) >= mostClients {
+			clear(c.may)
+		}
+		limiter = rate.NewLimiter(rate.Every(fetchesOfOneEvery), fetchesOfOne)
+		c.may[client] = limiter
+	}
+	if limiter.Allow() {
+		return nil
+	}
+	return &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this client has had the mirror fetch too much", time.Second}
+}
+
+// limit bounds connections, those of all and those of one.
+func (c *clients) limit(l net.Listener) net.Listener {
+	return &limited{netutil.LimitListener(l, connections), c}
+}
+
+type limited struct {
+	net.Listener
+	clients *clients
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		host := hostOf(conn.RemoteAddr().String())
+		l.clients.mu.Lock()
+		taken := l.clients.open[host] < connectionsOfOne
+		if taken {
+			l.clients.open[host]++
+		}
+		l.clients.mu.Unlock()
+		if taken {
+			return &connection{Conn: conn, closed: func() { l.clients.left(host) }}, nil
+		}
+		_ = conn.Close()
+	}
+}
+
+func (c *clients) left(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open[host]--; c.open[host] <= 0 {
+		delete(c.open, host)
+	}
+}
+
+type connection struct {
+	net.Conn
+	once   sync.Once
+	closed func()
+}
+
+func (c *connection) Close() error {
+	c.once.Do(c.closed)
+	return c.Conn.Close()
+}

@@ -1,0 +1,91 @@
+package mirror
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// counts is what was fetched and served, by repository.
+type counts struct {
+	mu  sync.Mutex
+	all map[string]*count
+}
+
+type count struct {
+	fetched, served int64 // bytes
+	clients         map[string]bool
+}
+
+func (c *counts) of(repository string) *count {
+	if c.all == nil {
+		c.all = map[string]*count{}
+	}
+	one := c.all[repository]
+	if one == nil {
+		one = &count{clients: map[string]bool{}}
+		c.all[repository] = one
+	}
+	return one
+}
+
+func (c *counts) fetched(repository string, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of(repository).fetched += bytes
+}
+
+func (c *counts) served(repository, client string, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.of(repository)
+	one.served += bytes
+	if len(one.clients) < mostClients {
+		one.clients[client] = true
+	}
+}
+
+// Line is how much there was so far, in a line; empty is nothing.
+func (m *Mirror) Line() string {
+	m.counts.mu.Lock()
+	defer m.counts.mu.Unlock()
+	var sum count
+	sum.clients = map[string]bool{}
+	for _, one := range m.counts.all {
+		sum.fetched += one.fetched
+		sum.served += one.served
+		maps.Copy(sum.clients, one.clients)
+	}
+	if sum.served == 0 && sum.fetched == 0 {
+		return ""
+	}
+	return fmt.Sprintf("images %d, clients %d, fetched %s, served %s", len(m.counts.all), len(sum.clients), megabytes(sum.fetched), megabytes(sum.served))
+}
+
+// Tables are what was served, by image, and what the registries were asked, each with its
+// head.
+func (m *Mirror) Tables() (images, registries [][]string) {
+	m.counts.mu.Lock()
+	defer m.counts.mu.Unlock()
+	images = [][]string{{"IMAGE", "FETCHED", "SERVED", "CLIENTS"}}
+	for _, name := range slices.SortedFunc(maps.Keys(m.counts.all), func(a, b string) int {
+		return cmp.Or(cmp.Compare(m.counts.all[b].served, m.counts.all[a].served), strings.Compare(a, b))
+	}) {
+		one := m.counts.all[name]
+		images = append(images, []string{name, megabytes(one.fetched), megabytes(one.served), strconv.Itoa(len(one.clients))})
+	}
+	registries = [][]string{{"REGISTRY", "REQUESTS", "FETCHED"}}
+	for _, name := range slices.Sorted(maps.Keys(m.upstreams)) {
+		u := m.upstreams[name]
+		if n := u.requests.Load(); n > 0 {
+			registries = append(registries, []string{name, strconv.FormatInt(n, 10), megabytes(u.bytes.Load())})
+		}
+	}
+	return images, registries
+}
+
+func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }

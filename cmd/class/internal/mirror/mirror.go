@@ -1,0 +1,512 @@
+// Package mirror is a pull-through registry for a class: it fetches what it is asked for
+// from the registries that images name, once, and serves it from a folder from then on.
+//
+// It is open to a network that students share. So it only reads, knows a short list of
+// registries (another one could be any host of the instructor's network), and bounds what
+// one client can have it do.
+package mirror
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/distribution/reference"
+	"golang.org/x/sync/singleflight"
+
+	"k8sbootcamp/internal/printable"
+)
+
+// hub is the registry of images whose names have none, and of requests that name none.
+const hub = "docker.io"
+
+// Options are of a mirror.
+type Options struct {
+	Dir       string            // its folder, an OCI image layout; made where it is missing
+	Upstreams map[string]string // URLs of registries, by what images call them
+	Login     bool              // with the logins of the docker command; else with none
+	Log       io.Writer         // what the instructor is to know, a line each
+}
+
+// Mirror is the registry. Make it with Open.
+type Mirror struct {
+	store     *store
+	upstreams map[string]*upstream
+	clients   *clients
+	counts    counts
+	log       func(format string, a ...any)
+
+	ctx       context.Context // of what is fetched; who asked for it may go away
+	stop      context.CancelFunc
+	fetches   sync.WaitGroup
+	manifests singleflight.Group
+	slots     chan struct{} // how much is fetched at a time
+
+	mu        sync.Mutex
+	resolved  map[string]bool // tags that a registry was asked for in this run
+	failures  map[string]failed
+	downloads map[string]*download
+}
+
+// Limits of what is fetched.
+const (
+	atOnce         = 16
+	manifestWithin = time.Minute
+	failureHolds   = 10 * time.Second // until a registry is asked again for what it did not give
+	mostFailures   = 10_000           // that are remembered
+)
+
+// Open opens a mirror's folder, which no other may have open.
+func Open(o Options) (*Mirror, error) {
+	m := &Mirror{
+		upstreams: map[string]*upstream{},
+		clients:   newClients(),
+		slots:     make(chan struct{}, atOnce),
+		resolved:  map[string]bool{},
+		failures:  map[string]failed{},
+		downloads: map[string]*download{},
+	}
+	var printing sync.Mutex
+	m.log = func(format string, a ...any) {
+		printing.Lock()
+		defer printing.Unlock()
+		fmt.Fprintln(o.Log, printable.Line(fmt.Sprintf(format, a...), 500))
+	}
+	for registry, at := range o.Upstreams {
+		u, err := newUpstream(registry, at, o.Login)
+		if err != nil {
+			return nil, err
+		}
+		m.upstreams[registry] = u
+	}
+	var err error
+	if m.store, err = openStore(o.Dir); err != nil {
+		return nil, err
+	}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	return m, nil
+}
+
+// Close ends what is being fetched, and frees the folder.
+func (m *Mirror) Close() error {
+	m.stop()
+	m.fetches.Wait()
+	return m.store.close()
+}
+
+// Serve serves until the context ends.
+func (m *Mirror) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           m,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(io.Discard, "", 0), // of what clients do
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(m.clients.limit(listener)) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	_ = server.Close() // who pulls asks the registry itself from then on
+	return nil
+}
+
+// failure is what a client is told.
+type failure struct {
+	status  int
+	code    string // of the distribution specification
+	message string
+	after   time.Duration // when to ask again, where that is known
+}
+
+func (f *failure) Error() string { return f.message }
+
+// failed is one that is remembered.
+type failed struct {
+	*failure
+	until time.Time
+}
+
+func unknown(code, what string) *failure {
+	return &failure{status: http.StatusNotFound, code: code, message: what + " is unknown"}
+}
+
+// clientPatience is how long a client may take for what it is being sent.
+const clientPatience = time.Minute
+
+// request is what a client wants of a repository.
+type request struct {
+	from       *upstream
+	repository reference.Named // with the registry
+	manifest   bool            // and not a blob
+	version    string          // a tag or a digest
+	byDigest   bool
+}
+
+var digestRE = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// read reads a request.
+func (m *Mirror) read(r *http.Request) (*request, *failure) {
+	bad := &failure{status: http.StatusNotFound, code: "NAME_INVALID", message: "this is a mirror: it has manifests and blobs of images, by their names"}
+	rest, ok := strings.CutPrefix(r.URL.Path, "/v2/")
+	if !ok {
+		return nil, bad
+	}
+	q := &request{}
+	name, version, ok := cutLast(rest, "/blobs/")
+	if !ok {
+		name, version, q.manifest = cutLast(rest, "/manifests/")
+		if !q.manifest {
+			return nil, bad
+		}
+	}
+	registry := hub
+	if ns := r.URL.Query().Get("ns"); ns != "" {
+		registry = ns
+	}
+	if q.from, ok = m.upstreams[registry]; !ok {
+		return nil, &failure{status: http.StatusForbidden, code: "DENIED", message: "this mirror does not serve images of " + printable.Middle(registry, 100)}
+	}
+	var err error
+	if q.repository, err = reference.WithName(registry + "/" + name); err != nil {
+		return nil, bad
+	}
+	q.version, q.byDigest = version, digestRE.MatchString(version)
+	if !q.byDigest {
+		if _, err := reference.WithTag(q.repository, version); err != nil || !q.manifest {
+			return nil, &failure{status: http.StatusBadRequest, code: "DIGEST_INVALID", message: "neither a tag nor a digest (sha256)"}
+		}
+	}
+	return q, nil
+}
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(s, separator string) (before, after string, found bool) {
+	i := strings.LastIndex(s, separator)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(separator):], true
+}
+
+// ref is the full reference of what is wanted.
+func (q *request) ref() string {
+	if q.byDigest {
+		return q.repository.Name() + "@" + q.version
+	}
+	return q.repository.Name() + ":" + q.version
+}
+
+func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	h.Set("X-Content-Type-Options", "nosniff")
+	client := clientOf(r)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		tell(w, &failure{status: http.StatusMethodNotAllowed, code: "UNSUPPORTED", message: "a mirror is read only"})
+		return
+	}
+	if r.URL.Path == "/v2/" || r.URL.Path == "/v2" {
+		h.Set("Content-Type", "application/json")
+		io.WriteString(w, "{}") //nolint:errcheck // a client that is gone
+		return
+	}
+	q, wrong := m.read(r)
+	if wrong != nil {
+		tell(w, wrong)
+		return
+	}
+	to := &patientWriter{ResponseWriter: w}
+	var err error
+	if q.manifest {
+		err = m.serveManifest(to, r, q, client)
+	} else {
+		err = m.serveBlob(to, r, q, client)
+	}
+	if err != nil {
+		if r.Context().Err() != nil { // the client is gone
+			return
+		}
+		f := (*failure)(nil)
+		if !errors.As(err, &f) {
+			m.log("%s: %v", q.ref(), err)
+			f = &failure{status: http.StatusInternalServerError, code: "UNKNOWN", message: "the mirror cannot read what it has"}
+		}
+		tell(w, f)
+		return
+	}
+	m.counts.served(q.repository.Name(), client, to.written)
+}
+
+// tell is an error as registries write it.
+func tell(w http.ResponseWriter, f *failure) {
+	w.Header().Set("Content-Type", "application/json")
+	if f.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(f.after.Seconds())+1))
+	}
+	w.WriteHeader(f.status)
+	type one struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	_ = json.NewEncoder(w).Encode(map[string][]one{"errors": {{f.code, f.message}}}) // a client may be gone
+}
+
+// patientWriter gives each write to a client its time, and counts the bytes.
+type patientWriter struct {
+	http.ResponseWriter
+	written int64
+}
+
+func (w *patientWriter) Write(p []byte) (int, error) {
+	if err := http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(clientPatience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.written += int64(n)
+	return n, err
+}
+
+func (m *Mirror) serveManifest(w http.ResponseWriter, r *http.Request, q *request, client string) error {
+	found, err := m.manifest(r.Context(), q, client)
+	if err != nil {
+		return err
+	}
+	file, err := m.store.open(found.Digest)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	h := w.Header()
+	h.Set("Content-Type", found.MediaType)
+	h.Set("Docker-Content-Digest", found.known())
+	h.Set("ETag", strconv.Quote(found.known()))
+	http.ServeContent(w, r, "", time.Time{}, file)
+	return nil
+}
+
+func (m *Mirror) serveBlob(w http.ResponseWriter, r *http.Request, q *request, client string) error {
+	content, err := m.blob(r.Context(), q, client)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Docker-Content-Digest", q.version)
+	h.Set("ETag", strconv.Quote(q.version))
+	http.ServeContent(w, r, "", time.Time{}, content)
+	return nil
+}
+
+// manifest returns what is under a tag, as a registry has it in this run, or a digest.
+func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*descriptor, error) {
+	ref := q.ref()
+	kept, current := m.kept(q)
+	if current {
+		return kept, nil
+	}
+	if err := m.remembered(ref); err != nil {
+		if kept != nil && err.status != http.StatusNotFound {
+			return kept, nil
+		}
+		return nil, err
+	}
+	if err := m.clients.mayFetch(client); err != nil {
+		return nil, err
+	}
+	m.fetches.Add(1)
+	got := m.manifests.DoChan(ref, func() (any, error) {
+		if d, current := m.kept(q); current { // since it was looked for
+			return d, nil
+		}
+		d, err := m.fetchManifest(q)
+		if err != nil {
+			return nil, m.remember(ref, q, err)
+		}
+		return d, nil
+	})
+	done := make(chan singleflight.Result, 1)
+	go func() {
+		defer m.fetches.Done()
+		done <- <-got
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case result := <-done:
+		f := (*failure)(nil)
+		if kept != nil && errors.As(result.Err, &f) && f.status != http.StatusNotFound {
+			return kept, nil
+		}
+		d, _ := result.Val.(*descriptor)
+		return d, result.Err
+	}
+}
+
+// kept is the manifest that is there, or nil, and whether its registry need not be asked.
+func (m *Mirror) kept(q *request) (d *descriptor, current bool) {
+	ref := q.ref()
+	d = m.store.find(ref)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return d, d != nil && (q.byDigest || m.resolved[ref])
+}
+
+func (m *Mirror) fetchManifest(q *request) (*descriptor, error) {
+	ctx, cancel := context.WithTimeout(m.ctx, manifestWithin)
+	defer cancel()
+	if err := m.slot(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-m.slots }()
+	content, mediaType, digest, err := q.from.manifest(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	ref := q.ref()
+	d, err := m.store.keep(ref, mediaType, digest, content)
+	if err != nil {
+		return nil, err
+	}
+	m.counts.fetched(q.repository.Name(), int64(len(content)))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.resolved[ref] = true
+	return d, nil
+}
+
+// slot waits for one of those that may be fetched at a time.
+func (m *Mirror) slot(ctx context.Context) error {
+	select {
+	case m.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// blob returns a blob, as far as it is there: what of it is still to come, is waited for
+// as it is read.
+func (m *Mirror) blob(ctx context.Context, q *request, client string) (io.ReadSeekCloser, error) {
+	file, err := m.store.open(q.version)
+	if err == nil {
+		return file, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	if err := m.remembered(q.version); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	d := m.downloads[q.version]
+	m.mu.Unlock()
+	if d == nil {
+		if err := m.clients.mayFetch(client); err != nil {
+			return nil, err
+		}
+		if d = m.download(q); d == nil { // it has come in between
+			return m.blob(ctx, q, client)
+		}
+	}
+	reading, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return reading, nil
+}
+
+// download begins to fetch a blob, where nobody has; nil is that it is there.
+func (m *Mirror) download(q *request) *download {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d := m.downloads[q.version]; d != nil {
+		return d
+	}
+	if m.store.has(q.version) {
+		return nil
+	}
+	d := newDownload()
+	m.downloads[q.version] = d
+	m.fetches.Go(func() {
+		err := m.fetchBlob(q, d)
+		if err != nil {
+			err = m.remember(q.version, q, err)
+		}
+		d.end(err)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.downloads, q.version)
+	})
+	return d
+}
+
+func (m *Mirror) fetchBlob(q *request, d *download) error {
+	ctx, cancel := context.WithCancel(m.ctx)
+	defer cancel()
+	if err := m.slot(ctx); err != nil {
+		return err
+	}
+	defer func() { <-m.slots }()
+	began := time.Now()
+	body, size, err := q.from.blob(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	written, err := m.store.fill(q.version, size, d, cancel, body)
+	m.counts.fetched(q.repository.Name(), written)
+	if err != nil {
+		return err
+	}
+	if written > 1<<20 {
+		m.log("%s: %s fetched in %s", q.repository.Name(), megabytes(written), time.Since(began).Round(100*time.Millisecond))
+	}
+	return nil
+}
+
+// remembered is the failure that there was lately of this.
+func (m *Mirror) remembered(what string) *failure {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.failures[what]
+	if !ok {
+		return nil
+	}
+	if time.Now().After(f.until) {
+		delete(m.failures, what)
+		return nil
+	}
+	return f.failure
+}
+
+// remember makes a failure for clients of an error, and tells the instructor of it.
+func (m *Mirror) remember(what string, q *request, err error) *failure {
+	f, said := q.explain(err)
+	m.mu.Lock()
+	if len(m.failures) >= mostFailures {
+		clear(m.failures)
+	}
+	m.failures[what] = failed{f, time.Now().Add(max(failureHolds, f.after))}
+	m.mu.Unlock()
+	if said != "" && m.ctx.Err() == nil {
+		m.log("%s: %s", q.ref(), said)
+	}
+	return f
+}
