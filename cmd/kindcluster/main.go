@@ -1,5 +1,5 @@
-// kindcluster is the lab's tool of this name, from source: `go tool kindcluster`, which
-// the script ./class runs, and the states of earlier versions have.
+// kindcluster is the lab's tool of this name by itself, for the states of earlier versions,
+// whose commands are `go tool kindcluster`.
 package main
 
 import (

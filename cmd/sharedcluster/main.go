@@ -1,4 +1,4 @@
-// sharedcluster is the lab's tool of this name, from source; see cmd/kindcluster.
+// sharedcluster is the lab's tool of this name by itself; see cmd/kindcluster.
 package main
 
 import (
