@@ -72,10 +72,8 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	for _, folder := range []string{"project", "state", "home"} {
-		if err := os.Mkdir(filepath.Join(b.dir, folder), 0o700); err != nil {
-			return err
-		}
+	if err := os.Mkdir(filepath.Join(b.dir, "state"), 0o700); err != nil {
+		return err
 	}
 	b.env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath"),
 		"PULUMI_BACKEND_URL=file://"+filepath.Join(b.dir, "state"), "PULUMI_CONFIG_PASSPHRASE=bench", "PULUMI_SKIP_UPDATE_CHECK=1",
@@ -84,20 +82,19 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 		b.env = append(b.env, "PULUMI_HOME="+home)
 	}
 	fmt.Println("compiling what is compared (some minutes, the first time)")
-	b.program = filepath.Join(b.dir, "bootcamp")
-	if _, err := b.output(ctx, b.root, "go", "build", "-o", b.program, "."); err != nil {
+	project := filepath.Join(b.dir, "project")
+	if err := b.run(ctx, b.root, "go", "run", "./cmd/archive", project); err != nil {
 		return err
 	}
-	if _, err := b.output(ctx, b.root, "./class", "--version"); err != nil {
+	if err := b.run(ctx, b.root, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(project, "class"), "./cmd/class/classtool"); err != nil {
 		return err
 	}
-	b.tool = filepath.Join(b.root, "bin", "class")
 	if b.pull > 0 {
 		if b.registry, err = startRegistry(ctx, b); err != nil {
 			return err
 		}
 	}
-	return b.projectFile()
+	return nil
 }
 
 func (b *bench) close() error {
@@ -105,22 +102,6 @@ func (b *bench) close() error {
 		b.registry.stop()
 	}
 	return os.RemoveAll(b.dir)
-}
-
-// projectFile writes a Pulumi.yaml beside which stack files may lie, and which runs the
-// program as a release has it.
-func (b *bench) projectFile() error {
-	own, err := os.ReadFile(filepath.Join(b.root, "Pulumi.yaml"))
-	if err != nil {
-		return err
-	}
-	var p map[string]any
-	if err := yaml.Unmarshal(own, &p); err != nil {
-		return err
-	}
-	p["main"] = b.root
-	p["runtime"] = map[string]any{"name": "go", "options": map[string]any{"binary": b.program}}
-	return writeYAML(filepath.Join(b.dir, "project", "Pulumi.yaml"), p)
 }
 
 func writeYAML(file string, content any) error {

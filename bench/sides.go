@@ -117,7 +117,7 @@ func (h *byHand) destroy(ctx context.Context) error {
 	return h.run(ctx, h.dir, "kind", "delete", "cluster", "--name", h.name, "--kubeconfig", h.kubeconfig())
 }
 
-// byPulumi is who runs plain `pulumi` on the program, compiled as in a release.
+// byPulumi is who runs plain `pulumi` in a release's folder.
 type byPulumi struct {
 	*bench
 	name string
@@ -176,7 +176,7 @@ func (c *byClass) prepare(_ context.Context, name string) error {
 }
 
 func (c *byClass) class(ctx context.Context, args ...string) error {
-	return c.run(ctx, filepath.Join(c.dir, "project"), c.tool, append(args, "--stack", c.name)...)
+	return c.run(ctx, filepath.Join(c.dir, "project"), "./class", append(args, "--stack", c.name)...)
 }
 
 func (c *byClass) first(ctx context.Context) error {
