@@ -89,6 +89,6 @@ func TestNoShell(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 120, ran, "two commands with three verbs and three with two, ten attacks")
+	require.Equal(t, 170, ran, "three commands with three verbs and four with two, ten attacks")
 	results.Fact("No shell: %d runs of the registered commands with values that a shell would run left no marker.", ran)
 }
