@@ -105,14 +105,7 @@ func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
 		p.Imported = append(p.Imported, string(b))
 		p.Deployment = whole.Deployment
 	case "stack output":
-		outputs := map[string]string{}
-		for k, v := range p.Outputs {
-			if slices.Contains(p.Secret, k) && !slices.Contains(args, "--show-secrets") {
-				v = "[secret]"
-			}
-			outputs[k] = v
-		}
-		return encode(outputs), ""
+		return encode(p.outputs(slices.Contains(args, "--show-secrets"))), ""
 	case "stack history":
 		if p.History == nil {
 			return "[]", ""
@@ -123,6 +116,10 @@ func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
 		var failure string
 		if do := p.Do[verb]; do != nil {
 			events, failure = do(p)
+		}
+		if verb == "up" && failure == "" {
+			events = append(events, apitype.EngineEvent{ResOutputsEvent: &apitype.ResOutputsEvent{Metadata: apitype.StepEventMetadata{
+				Type: string(resource.RootStackType), New: &apitype.StepEventStateMetadata{Outputs: p.outputs(false)}}}})
 		}
 		// The SDK waits for these two.
 		events = append(events, apitype.EngineEvent{SummaryEvent: &apitype.SummaryEvent{ResourceChanges: map[apitype.OpType]int{}}},
@@ -135,6 +132,17 @@ func (p *Pulumi) run(stdin io.Reader, args []string) (out, failure string) {
 		return "", fmt.Sprintf("the fake of Pulumi does not know %q", strings.Join(args, " "))
 	}
 	return "", ""
+}
+
+// outputs are the stack's; secret ones are covered unless they are to be shown.
+func (p *Pulumi) outputs(show bool) map[string]any {
+	all := map[string]any{}
+	for k, v := range p.Outputs {
+		if all[k] = v; slices.Contains(p.Secret, k) && !show {
+			all[k] = "[secret]"
+		}
+	}
+	return all
 }
 
 func (p *Pulumi) deployment() json.RawMessage {

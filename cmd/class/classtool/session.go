@@ -109,13 +109,15 @@ func (s *session) prepare(ctx context.Context) error {
 	if err := s.read(); err != nil {
 		return err
 	}
+	cli := make(chan *workspace.CLI, 1)
+	go func() { cli <- workspace.OnPath(ctx) }() // it takes as long to tell its version as Docker to answer
 	if err := s.preflight(ctx); err != nil {
 		return err
 	}
 	if err := s.refuse(); err != nil {
 		return err
 	}
-	return s.setUp(ctx)
+	return s.setUp(ctx, <-cli)
 }
 
 // open finds the project.
@@ -193,10 +195,13 @@ func (s *session) preflight(ctx context.Context) error {
 	return nil
 }
 
-// setUp makes what Pulumi needs, and says where it lies.
-func (s *session) setUp(ctx context.Context) error {
+// setUp makes what Pulumi needs, and says where it lies. cli is nil where it is yet to be
+// found.
+func (s *session) setUp(ctx context.Context, cli *workspace.CLI) (err error) {
 	project := s.tools.Project
-	cli, err := workspace.FindCLI(ctx, project.Tools(), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
+	if cli == nil {
+		cli, err = workspace.FindCLI(ctx, project.Tools(), func(format string, a ...any) { fmt.Fprintf(s.say, format+"\n", a...) })
+	}
 	switch {
 	case err != nil && project.Prebuilt(): // it was looked for, and nothing was begun
 		return err

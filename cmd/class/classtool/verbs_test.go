@@ -151,7 +151,7 @@ func TestUpAsksOnce(t *testing.T) {
 	w.node(claim)
 	w.keep(state{claimed: true, cluster: true})
 	require.NoError(t, w.up())
-	assert.Equal(t, []string{"stack export", "up", "stack output"}, w.pulumi.Did)
+	assert.Equal(t, []string{"stack export", "up"}, w.pulumi.Did)
 }
 
 func TestUpAfterAKill(t *testing.T) {

@@ -29,6 +29,7 @@ type watcher struct {
 	done, ended chan struct{}
 	changes     Changes
 	failures    []failure
+	outputs     map[string]any // the stack's, secret ones covered; nil while there are none
 }
 
 // failure is an error that the engine reports, of a resource or of none.
@@ -78,6 +79,10 @@ func (w *watcher) note(e events.EngineEvent) {
 		}
 		if m.Type != string(resource.RootStackType) {
 			w.changes.Steps = append(w.changes.Steps, Step{Op: string(m.Op), Type: m.Type, Name: resource.URN(m.URN).Name(), Keys: m.Diffs})
+		}
+	case e.ResOutputsEvent != nil:
+		if m := e.ResOutputsEvent.Metadata; m.Type == string(resource.RootStackType) && m.New != nil {
+			w.outputs = m.New.Outputs
 		}
 	case e.SummaryEvent != nil:
 		w.changes.Summary = map[string]int{}

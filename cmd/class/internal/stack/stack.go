@@ -52,6 +52,7 @@ type Stack struct {
 	dir  string // in which the CLI works, with Pulumi.yaml and the stack's configuration
 	auto auto.Stack
 	cli  listener
+	told map[string]any // outputs, by the last Up; nil where it did not say
 }
 
 // listener is the CLI, and keeps what its last failed run printed as its error: the
@@ -252,6 +253,7 @@ func (s *Stack) Up(ctx context.Context, replace []string, line *progress.Line) (
 	_, err := s.auto.Up(ctx, optup.Replace(replace), optup.UserAgent(agent), optup.Color("never"),
 		optup.SuppressProgress(), optup.EventStreams(w.events))
 	w.stop()
+	s.told = w.outputs
 	return &w.changes, s.explain("the update", w.failures, err)
 }
 
@@ -313,9 +315,13 @@ func (s *Stack) Outputs(ctx context.Context) (map[string]string, error) {
 	return s.outputs(ctx, "--show-secrets")
 }
 
-// PlainOutputs are those of the stack's that are no secrets.
-func (s *Stack) PlainOutputs(ctx context.Context) (map[string]string, error) {
-	all, err := s.outputs(ctx)
+// PlainOutputs are those of the stack's that are no secrets. After Up nobody is asked.
+func (s *Stack) PlainOutputs(ctx context.Context) (all map[string]string, err error) {
+	if s.told != nil {
+		all = texts(s.told)
+	} else {
+		all, err = s.outputs(ctx)
+	}
 	for _, name := range lab.SecretOutputs {
 		delete(all, name)
 	}
@@ -327,11 +333,16 @@ func (s *Stack) outputs(ctx context.Context, flags ...string) (map[string]string
 	if err := s.ask(ctx, &all, append([]string{"stack", "output", "--json", "--stack", s.Name}, flags...)...); err != nil {
 		return nil, err
 	}
+	return texts(all), nil
+}
+
+// texts are outputs, all of which are texts.
+func texts(all map[string]any) map[string]string {
 	values := map[string]string{}
 	for name, value := range all {
 		values[name], _ = value.(string)
 	}
-	return values, nil
+	return values
 }
 
 // ask runs the CLI, and reads its answer, which is JSON.

@@ -31,9 +31,18 @@ func FindCLI(ctx context.Context, toolsDir string, say func(format string, a ...
 	return find(ctx, say, func(ctx context.Context, root string) error { return build(ctx, toolsDir, root) })
 }
 
+// OnPath is the CLI on PATH; nil where there is none that can be used.
+func OnPath(ctx context.Context) *CLI {
+	cli, err := probe(ctx, "pulumi")
+	if err != nil {
+		return nil
+	}
+	return cli
+}
+
 // LookCLI is FindCLI that builds nothing; nil where there is no CLI that can be used.
 func LookCLI(ctx context.Context) *CLI {
-	if cli, err := probe(ctx, "pulumi"); err == nil {
+	if cli := OnPath(ctx); cli != nil {
 		return cli
 	}
 	if root, err := cached(); err == nil {
