@@ -256,7 +256,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`\b\d{10}(\.\d+)?,`), "TIME,"},
 	{regexp.MustCompile(`\b\d+ bytes\b`), "N bytes"},
 	{regexp.MustCompile(`\((\d+[hms])+\)`), "(TIME)"},
-	{regexp.MustCompile(`\bafter ([0-9.]+[hms])+$`), "after TIME"},
+	{regexp.MustCompile(`\bafter ([0-9.]+[hms])+(\)?)$`), "after TIME$2"},
 	{regexp.MustCompile(`\bnothing left +(\d+[hms])+$`), "nothing left TIME"},
 	{regexp.MustCompile(`\.go:\d+:\d+:`), ".go:LINE:"},
 	{regexp.MustCompile(`^(node_\w+(\{.*\})?) [0-9.e+-]+$`), "$1 VALUE"},

@@ -276,6 +276,7 @@ func TestGuideShows(t *testing.T) {
 		"node-exporter-bp7x8":                               "node-exporter-lqtrt",
 		"dev dev nothing left 32s":                          "dev   dev   nothing left   1m2s",
 		"came after 3s":                                     "came after 2.1s",
+		"(it came after 5.1s)":                              "(it came after 2s)",
 		"a.go:119:4: unknown":                               "a.go:7:11: unknown",
 		"[dev] ready (2m44s)":                               "[dev] ready (1h0m5s)",
 		"dev v1.24.0":                                       "dev v1.24.17",
