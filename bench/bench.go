@@ -113,7 +113,7 @@ func writeYAML(file string, content any) error {
 }
 
 // stackFile writes a stack's configuration: the text's lab, with the pods that are wanted.
-func (b *bench) stackFile(stack string, replicas int, serviceType string) error {
+func (b *bench) stackFile(stack string, replicas int, serviceType string, imagePull string) error {
 	file := filepath.Join(b.dir, "project", "Pulumi."+stack+".yaml")
 	var content struct {
 		Salt   string         `yaml:"encryptionsalt,omitempty"`
@@ -128,6 +128,7 @@ func (b *bench) stackFile(stack string, replicas int, serviceType string) error 
 		"bootcamp:workers":     fmt.Sprint(b.workers),
 		"bootcamp:replicas":    fmt.Sprint(replicas),
 		"bootcamp:serviceType": serviceType,
+		"bootcamp:imagePull":   imagePull,
 	}
 	content.Config["bootcamp:edition"] = b.edition
 	content.Config["bootcamp:nodeImage"] = b.nodeImage
@@ -180,6 +181,9 @@ func (b *bench) write(names []string, took map[string]map[string][]time.Duration
 	fmt.Fprintf(&part, "## %s\n\n", b.title())
 	fmt.Fprintf(&part, "Of %s: %d cores (%s/%s), medians of %d rounds in turn (nothing to do: %d each).\n\n",
 		time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, b.rounds, b.rounds*b.again)
+	if b.note != "" {
+		part.WriteString(b.note + "\n\n")
+	}
 	part.WriteString("| step |")
 	for _, n := range names {
 		part.WriteString(" " + headings[n] + " |")
@@ -217,5 +221,6 @@ Written by ` + "`go -C bench run .`" + `, which runs anywhere; its flags say how
 var headings = map[string]string{
 	"hand":   "by hand",
 	"pulumi": "`pulumi up`",
+	"nodes":  "`pulumi up`, imagePull=nodes",
 	"class":  "`class up`",
 }

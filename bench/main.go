@@ -36,6 +36,7 @@ type options struct {
 	pull      float64
 	out       string
 	sides     string
+	note      string
 }
 
 func main() {
@@ -47,6 +48,7 @@ func main() {
 	flag.Float64Var(&o.pull, "pull", 0, "have the images of the pods pulled from a registry of so many `MB/s`, for all who ask together; 0 is as it is")
 	flag.StringVar(&o.out, "out", "RESULTS.md", "`FILE` whose part on such a run is written anew")
 	flag.StringVar(&o.sides, "sides", "hand,pulumi,class", "which, in the order of their turns")
+	flag.StringVar(&o.note, "note", "", "what else is to be known of this run, a `SENTENCE` beside its table")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -76,12 +78,15 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	all := map[string]side{"hand": &byHand{bench: b}, "pulumi": &byPulumi{bench: b}, "class": &byClass{bench: b}}
+	all := map[string]side{"hand": &byHand{bench: b}, "pulumi": &byPulumi{bench: b, imagePull: "host"}, "nodes": &byPulumi{bench: b, imagePull: "nodes"}, "class": &byClass{bench: b}}
 	names := strings.Split(o.sides, ",")
 	for _, n := range names {
 		if all[n] == nil {
-			return fmt.Errorf("-sides %q: they are hand, pulumi and class", n)
+			return fmt.Errorf("-sides %q: they are hand, pulumi, nodes (pulumi with imagePull=nodes) and class", n)
 		}
+	}
+	if b.pull > 0 && slices.Contains(names, "nodes") {
+		return errors.New("-pull: leave out side nodes, whose nodes do not know that registry")
 	}
 	took := map[string]map[string][]time.Duration{}
 	for round := range o.rounds {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -101,7 +102,12 @@ func startRegistry(ctx context.Context, b *bench) (*throttled, error) {
 			}
 			t.size += n
 		}
-		b.images[key] = fmt.Sprintf("localhost:%d/%s:1", t.port, strings.ToLower(key))
+		named, err := name.NewTag(image)
+		if err != nil {
+			return nil, err
+		}
+		// By its own last name, which tells what it is.
+		b.images[key] = fmt.Sprintf("localhost:%d/%s:1", t.port, path.Base(named.RepositoryStr()))
 		ref, err := name.ParseReference(b.images[key])
 		if err != nil {
 			return nil, err
@@ -232,7 +238,8 @@ func entry(name, content string) ([]byte, error) {
 	if _, err := io.WriteString(w, content); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), w.Flush()
+	err := w.Flush() // to a full block
+	return out.Bytes(), err
 }
 
 // nodeStore is a container of the node image, whose containerd is asked for images that it

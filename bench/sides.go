@@ -120,7 +120,8 @@ func (h *byHand) destroy(ctx context.Context) error {
 // byPulumi is who runs plain `pulumi` in a release's folder.
 type byPulumi struct {
 	*bench
-	name string
+	imagePull string
+	name      string
 }
 
 func (p *byPulumi) kubeconfig() string { return filepath.Join(p.dir, "kubeconfig-"+p.name) }
@@ -130,7 +131,7 @@ func (p *byPulumi) prepare(ctx context.Context, name string) error {
 	if err := p.pulumi(ctx, "stack", "init", name); err != nil {
 		return err
 	}
-	return p.stackFile(name, 2, "ClusterIP")
+	return p.stackFile(name, 2, "ClusterIP", p.imagePull)
 }
 
 func (p *byPulumi) pulumi(ctx context.Context, args ...string) error {
@@ -153,7 +154,7 @@ func (p *byPulumi) first(ctx context.Context) error {
 }
 
 func (p *byPulumi) again(ctx context.Context) error  { return p.up(ctx) }
-func (p *byPulumi) edit() error                      { return p.stackFile(p.name, 3, "NodePort") }
+func (p *byPulumi) edit() error                      { return p.stackFile(p.name, 3, "NodePort", p.imagePull) }
 func (p *byPulumi) change(ctx context.Context) error { return p.up(ctx) }
 
 func (p *byPulumi) destroy(ctx context.Context) error {
@@ -172,7 +173,7 @@ func (c *byClass) kubeconfig() string {
 
 func (c *byClass) prepare(_ context.Context, name string) error {
 	c.name = name
-	return c.stackFile(name, 2, "ClusterIP")
+	return c.stackFile(name, 2, "ClusterIP", "host")
 }
 
 func (c *byClass) class(ctx context.Context, args ...string) error {
@@ -187,7 +188,7 @@ func (c *byClass) first(ctx context.Context) error {
 }
 
 func (c *byClass) again(ctx context.Context) error  { return c.class(ctx, "up") }
-func (c *byClass) edit() error                      { return c.stackFile(c.name, 3, "NodePort") }
+func (c *byClass) edit() error                      { return c.stackFile(c.name, 3, "NodePort", "host") }
 func (c *byClass) change(ctx context.Context) error { return c.class(ctx, "up") }
 
 func (c *byClass) destroy(ctx context.Context) error {
