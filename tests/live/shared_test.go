@@ -203,6 +203,10 @@ func TestSharedCluster(t *testing.T) {
 		require.NoError(t, err, "another's namespace is gone")
 		assert.Equal(t, theirs.ResourceVersion, now.ResourceVersion, "another's namespace was changed")
 		require.NoError(t, on.client.CoreV1().Namespaces().Delete(ctx, theirs.Name, metav1.DeleteOptions{}))
+		require.Eventually(t, func() bool { // in the background, with what was in it; "Moved" counts every object
+			_, err := on.client.CoreV1().Namespaces().Get(ctx, theirs.Name, metav1.GetOptions{})
+			return apierrors.IsNotFound(err)
+		}, time.Minute, 100*time.Millisecond)
 
 		second := on.stack(lab, "class2", settings.SharedPlatform)
 		out, err = second.Up()
@@ -229,10 +233,6 @@ func TestSharedCluster(t *testing.T) {
 		studentAccepts(t, bob)
 	})
 
-	require.Eventually(t, func() bool { // it goes in the background
-		_, err := on.client.CoreV1().Namespaces().Get(ctx, "bootcamp-carol", metav1.GetOptions{})
-		return apierrors.IsNotFound(err)
-	}, time.Minute, time.Second)
 	others := without(on.objects(), "bootcamp-alice")
 	out, err = alice.Destroy()
 	require.NoError(t, err, out)
