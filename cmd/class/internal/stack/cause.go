@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"k8sbootcamp/cmd/class/internal/progress"
@@ -37,6 +38,10 @@ func Passing(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && strings.Contains(e.Detail, quotaBusy)
 }
+
+// noGo is how the system says that the commands of a state, those of a stack that was
+// made before there were releases, do not find the Go that they run by.
+const noGo = `exec: "go": executable file not found`
 
 // explain makes an *Error of a failed operation; none of no error.
 func (s *Stack) explain(what string, failures []failure, err error) error {
@@ -72,6 +77,10 @@ func (s *Stack) explain(what string, failures []failure, err error) error {
 	}
 	if strings.Contains(said, "incorrect passphrase") {
 		e.Cause = s.wrongPassphrase()
+	}
+	if slices.ContainsFunc(all, func(said string) bool { return strings.Contains(said, noGo) }) {
+		e.Cause = fmt.Sprintf("stack %s was made from source by an earlier version, whose commands need Go, and Go is not installed: `class up --stack %s` changes them and nothing else; then do this again",
+			s.Name, s.Name)
 	}
 	e.Cause = printable.Line(e.Cause, causeLength)
 	e.Detail = printable.Text(strings.Join(all, "\n"))

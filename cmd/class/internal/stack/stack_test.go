@@ -273,6 +273,15 @@ func TestWrongPassphrase(t *testing.T) {
 	}
 }
 
+// A stack of an earlier version on a machine that has a release and no Go.
+func TestNoGo(t *testing.T) {
+	s := &Stack{Stack: &config.Stack{Name: "ann"}, Tools: Tools{Project: project(t)}}
+	err := s.explain("the destroy", []failure{{message: `exec: "go": executable file not found in $PATH: running "delete"`}}, errors.New("exit status 255"))
+	for _, part := range []string{"stack ann", "Go is not installed", "`class up --stack ann`"} {
+		assert.ErrorContains(t, err, part)
+	}
+}
+
 func TestWatcherEndsWithoutEvents(t *testing.T) {
 	watch(nil).stop() // a CLI that never sent any leaves the channel open
 }
