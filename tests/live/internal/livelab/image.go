@@ -33,9 +33,11 @@ func (i Image) Load(t testing.TB, cluster string) {
 			defer file.Close()
 			cmd.Stdin = file
 		}
-		out, err := cmd.CombinedOutput()
+		var said strings.Builder // what Go downloads, for one
+		cmd.Stderr = &said
+		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("%s %s: %v\n%s", command, strings.Join(args, " "), err, out)
+			t.Fatalf("%s %s: %v\n%s%s", command, strings.Join(args, " "), err, out, said.String())
 		}
 		return strings.TrimSpace(string(out))
 	}
