@@ -33,8 +33,13 @@ exec "${0%/*}/../class" language-host "$@"
 }
 
 // Write makes the archive's content, of the source tree in root, in a folder that it empties
-// first.
+// first, if it made what is in it.
 func Write(root, dir string) error {
+	if found, err := os.ReadDir(dir); err == nil && len(found) > 0 {
+		if _, err := os.Stat(filepath.Join(dir, hosts, "pulumi-language-"+Runtime)); err != nil {
+			return fmt.Errorf("%s has something else in it; name another folder: %w", dir, err)
+		}
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}

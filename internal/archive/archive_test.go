@@ -61,9 +61,15 @@ func TestStarter(t *testing.T) {
 }
 
 // TestWrite: nothing of the source tree but what a release needs, and nothing of an earlier
-// content.
+// content; and nobody else's folder is emptied.
 func TestWrite(t *testing.T) {
+	others := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(others, "mine"), nil, 0o600))
+	require.ErrorContains(t, Write(root, others), others)
+	assert.FileExists(t, filepath.Join(others, "mine"))
+
 	dir := t.TempDir()
+	require.NoError(t, Write(root, dir))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "stale"), nil, 0o600))
 	require.NoError(t, Write(root, dir))
 	entries, err := os.ReadDir(dir)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // API is the programming interface of the Docker that the docker command talks to, for
@@ -81,6 +82,9 @@ func open(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*A
 	a.Platform = Platform{version.Os, version.Arch}
 	return a, nil
 }
+
+// getTimeout is how long Docker may take for a question, on a machine that is busy too.
+const getTimeout = 2 * time.Minute
 
 func parseVersion(v string) (minor int, err error) {
 	major, rest, _ := strings.Cut(v, ".")
@@ -211,12 +215,17 @@ func (a *API) Save(ctx context.Context, id string) (io.ReadCloser, error) {
 func (a *API) path(p string) string { return fmt.Sprintf("/v1.%d%s", a.minor, p) }
 
 func (a *API) get(ctx context.Context, path string, query url.Values, into any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, getTimeout, fmt.Errorf("Docker does not answer within %s; restart it", getTimeout))
+	defer cancel()
 	body, err := a.do(ctx, http.MethodGet, path, query, "", nil)
-	if err != nil {
-		return err
+	if err == nil {
+		defer body.Close()
+		err = json.NewDecoder(body).Decode(into)
 	}
-	defer body.Close()
-	return json.NewDecoder(body).Decode(into)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = context.Cause(ctx)
+	}
+	return err
 }
 
 func (a *API) do(ctx context.Context, method, path string, query url.Values, login string, content io.Reader) (io.ReadCloser, error) {

@@ -194,7 +194,7 @@ func (h *Host) pull(ctx context.Context, n named) error {
 
 // fetch has Docker pull an image once, and gives up where nothing more comes.
 func (h *Host) fetch(ctx context.Context, n named, auth string) error {
-	ctx, heard, end := h.patient(ctx, n)
+	ctx, heard, end := h.patient(ctx, n, h.limits.answer)
 	defer end()
 	progress := h.report.begin(n)
 	defer h.report.end(progress)
@@ -218,12 +218,12 @@ func (h *Host) fetch(ctx context.Context, n named, auth string) error {
 }
 
 // patient returns a context that ends, with an *Error as its cause, where nothing is heard
-// for too long.
-func (h *Host) patient(ctx context.Context, n named) (_ context.Context, heard, end func()) {
+// for too long, the first time for as long as answer says.
+func (h *Host) patient(ctx context.Context, n named, answer time.Duration) (_ context.Context, heard, end func()) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	var begun atomic.Bool
-	silence := time.AfterFunc(h.limits.answer, func() {
-		e := &Error{Image: n.given, Problem: Silent, Err: fmt.Errorf("for %s", h.limits.answer), registry: n.registry}
+	silence := time.AfterFunc(answer, func() {
+		e := &Error{Image: n.given, Problem: Silent, Err: fmt.Errorf("for %s", answer), registry: n.registry}
 		if begun.Load() {
 			e.Problem, e.Err = Stalled, fmt.Errorf("for %s", h.limits.stall)
 		}

@@ -18,6 +18,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"k8sbootcamp/internal/docker"
 )
@@ -142,13 +143,23 @@ func (t *toMirror) RoundTrip(r *http.Request) (*http.Response, error) {
 		query.Set("ns", t.registry)
 		r.URL.RawQuery = query.Encode()
 	}
-	return t.through.RoundTrip(r)
+	answer, err := t.through.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	// Of a signed manifest the library believes the digest that the answer's head tells, and
+	// a mirror is not to be believed.
+	if kind := types.MediaType(answer.Header.Get("Content-Type")); kind == types.DockerManifestSchema1Signed || kind == types.DockerManifestSchema1 {
+		answer.Body.Close()
+		return nil, errors.New("a manifest of schema 1, which Docker does not take from here")
+	}
+	return answer, nil
 }
 
 // fromMirror puts an image of the mirror's into Docker, under its tag, or the one that
 // stands for its digest.
 func (h *Host) fromMirror(ctx context.Context, n named) error {
-	ctx, heard, end := h.patient(ctx, n)
+	ctx, heard, end := h.patient(ctx, n, h.limits.stall) // it may have to ask its upstream first
 	defer end()
 	err := h.transfer(ctx, n, heard)
 	if gaveUp := (*Error)(nil); errors.As(context.Cause(ctx), &gaveUp) {

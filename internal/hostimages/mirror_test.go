@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -143,15 +144,51 @@ func TestMirrorFails(t *testing.T) {
 			e := &engine{}
 			h, log := host(e)
 			h.Mirror = c.mirror
-			h.limits.answer = 300 * time.Millisecond
+			h.limits.stall = 300 * time.Millisecond
 			if name != "says nothing" {
-				h.limits.answer = time.Minute
+				h.limits.stall = time.Minute
 			}
 			require.NoError(t, h.Pull(t.Context(), []string{"a:1"}))
 			assert.Equal(t, []string{"docker.io/library/a:1"}, e.pulls)
 			assert.Contains(t, log.String(), "image a:1: not from the mirror "+c.mirror.URL+", so Docker pulls it itself (")
 			assert.Contains(t, log.String(), c.said)
 			assert.NotContains(t, log.String(), "\x1b")
+		})
+	}
+}
+
+// TestForgingMirror: who answers for the mirror cannot have another image taken for one that
+// is named by its digest: the head of an answer is not believed.
+func TestForgingMirror(t *testing.T) {
+	m := newTestMirror(t)
+	forged, err := random.Image(500, 1)
+	require.NoError(t, err)
+	forged, err = mutate.ConfigFile(forged, &v1.ConfigFile{OS: "linux", Architecture: "arm64"})
+	require.NoError(t, err)
+	ref, err := name.ParseReference(m.Listener.Addr().String() + "/library/a:forged")
+	require.NoError(t, err)
+	require.NoError(t, remote.Write(ref, forged, remote.WithUserAgent("filler")))
+	manifest, err := forged.RawManifest()
+	require.NoError(t, err)
+	for _, what := range []string{"the image of an index", "the index"} {
+		t.Run(what, func(t *testing.T) {
+			m.fail(func(w http.ResponseWriter, r *http.Request) {
+				_, digest, found := strings.Cut(r.URL.Path, "/manifests/")
+				if !found || what == "the image of an index" && digest == m.digest {
+					m.store.ServeHTTP(w, r)
+					return
+				}
+				w.Header().Set("Content-Type", string(types.DockerManifestSchema1Signed))
+				w.Header().Set("Docker-Content-Digest", digest)
+				_, _ = w.Write(manifest)
+			})
+			defer m.fail(nil)
+			e := &engine{}
+			h, log := host(e)
+			h.Mirror = m.of("arm64")
+			require.NoError(t, h.Pull(t.Context(), []string{"a:1@" + m.digest}))
+			assert.Equal(t, []string{"docker.io/library/a@" + m.digest}, e.pulls, "not by Docker itself:\n"+log.String())
+			assert.Contains(t, log.String(), "not from the mirror")
 		})
 	}
 }

@@ -115,13 +115,21 @@ func mirrorHosts(url string) string {
 `, url)
 }
 
+// configBefore is what containerd's configuration was before a change that is not proven yet.
+const configBefore = containerdConfig + ".before-mirror"
+
 // Mirror writes the file that containerd reads at each pull, in a folder that it has to be
 // told of once.
 func (d *DockerDriver) Mirror(ctx context.Context, node, url string) error {
 	exec := func(args ...string) ([]byte, error) {
 		return docker.Run(ctx, append([]string{"exec", node}, args...)...)
 	}
-	dump, err := exec("containerd", "config", "dump")
+	if was, err := exec("cat", configBefore); err == nil { // a run was killed, and what containerd has read is not known
+		if err := takeBack(ctx, node, was); err != nil {
+			return err
+		}
+	}
+	dump, err := exec("containerd", "config", "dump") // what it says of the file
 	if err != nil {
 		return err
 	}
@@ -156,17 +164,33 @@ func (d *DockerDriver) readHosts(ctx context.Context, node, folder string) error
 	if err != nil {
 		return err
 	}
-	if err := writeFile(ctx, node, containerdConfig, now); err != nil {
+	if err := writeFile(ctx, node, configBefore, was); err != nil {
+		return err
+	}
+	err = writeFile(ctx, node, containerdConfig, now)
+	if err == nil {
+		err = restartContainerd(ctx, node)
+	}
+	if err != nil {
+		return errors.Join(err, takeBack(context.WithoutCancel(ctx), node, was))
+	}
+	return forgetBefore(ctx, node)
+}
+
+// takeBack has a node's containerd go by its configuration of before.
+func takeBack(ctx context.Context, node string, was []byte) error {
+	if err := writeFile(ctx, node, containerdConfig, was); err != nil {
 		return err
 	}
 	if err := restartContainerd(ctx, node); err != nil {
-		back := context.WithoutCancel(ctx)
-		if failed := writeFile(back, node, containerdConfig, was); failed != nil {
-			return errors.Join(err, failed)
-		}
-		return errors.Join(err, restartContainerd(back, node))
+		return err
 	}
-	return nil
+	return forgetBefore(ctx, node)
+}
+
+func forgetBefore(ctx context.Context, node string) error {
+	_, err := docker.Run(ctx, "exec", node, "rm", "-f", configBefore)
+	return err
 }
 
 // containerdTimeout is how long a containerd may take to start.

@@ -15,6 +15,7 @@ import (
 
 	"k8sbootcamp/internal/kindcluster"
 	"k8sbootcamp/internal/password"
+	"k8sbootcamp/internal/printable"
 	"k8sbootcamp/internal/sharedcluster"
 )
 
@@ -34,7 +35,7 @@ func Is(name string) bool { return tools[name] != nil }
 func Main(name string, args []string) int {
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	if err := tools[name](ctx, args); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, printable.Text(err.Error())) // of nodes and servers too
 		return 1
 	}
 	return 0

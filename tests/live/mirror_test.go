@@ -202,6 +202,51 @@ func TestMirrorOfNodes(t *testing.T) {
 	}
 }
 
+// TestMirrorAfterKill: a run that was killed while it told a node's containerd of mirrors,
+// before it was started anew or after it did not start, is made good by the next.
+func TestMirrorAfterKill(t *testing.T) {
+	livelab.New(t)
+	image := os.Getenv("LAB_COURSE_NODE_IMAGE")
+	if image == "" {
+		t.Skip("SKIPPED, NOTHING WAS PROVEN: no image of a node whose containerd is to be told of mirrors")
+	}
+	const config, before = "/etc/containerd/config.toml", "/etc/containerd/config.toml.before-mirror"
+	driver := kindcluster.NewDockerDriver(kindcmd.NewLogger())
+	node := idleNode(t, image)
+	put := func(file, content string) {
+		t.Helper()
+		cmd := exec.Command("docker", "exec", "--interactive", node, "cp", "/dev/stdin", file)
+		cmd.Stdin = strings.NewReader(content)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	was := inContainer(t, node, "cat", config)
+	require.NotContains(t, was, "certs.d", "this image's containerd looks for mirrors by itself")
+	require.NoError(t, driver.Mirror(t.Context(), node, "http://mirror.example"))
+	told := inContainer(t, node, "cat", config)
+	require.Contains(t, told, "certs.d")
+	for name, left := range map[string]string{"not started anew": told, "does not start": "version = 2\n[plugins"} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, driver.Mirror(t.Context(), node, ""))
+			put(config, was)
+			inContainer(t, node, "systemctl", "restart", "containerd")
+			nodeIsUp(t, node)
+			put(before, was)
+			put(config, left)
+			if name == "does not start" {
+				require.Error(t, exec.Command("docker", "exec", node, "systemctl", "restart", "containerd").Run())
+			}
+			require.NoError(t, driver.Mirror(t.Context(), node, "http://mirror.example"))
+			assert.Equal(t, told, inContainer(t, node, "cat", config))
+			assert.Error(t, exec.Command("docker", "exec", node, "test", "-e", before).Run(), "what was before is left")
+			begun := inContainer(t, node, "sh", "-c", `date -d "$(systemctl show containerd --property=ActiveEnterTimestamp --value)" +%s`)
+			written := inContainer(t, node, "stat", "--format=%Y", config)
+			assert.GreaterOrEqual(t, begun, written, "containerd has not read what is there")
+			nodeIsUp(t, node)
+		})
+	}
+}
+
 // fetchedOnce is that the registry was asked for each blob once, or not at all.
 func fetchedOnce(t *testing.T, r *imagelab.Registry) (blobs int) {
 	t.Helper()

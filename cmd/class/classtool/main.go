@@ -71,7 +71,7 @@ func serve(engine string, out, errOut io.Writer) int {
 		return lab.New(configKeys, lab.Ask{Docker: docker.Ask, Cluster: sharedcluster.Ask})
 	}, out)
 	if err != nil {
-		fmt.Fprintln(errOut, "error:", err)
+		fmt.Fprintln(errOut, "error:", printable.Text(err.Error()))
 		return exitFailed
 	}
 	return exitOK

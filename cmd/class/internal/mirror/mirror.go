@@ -54,9 +54,9 @@ type Mirror struct {
 	slots     chan struct{} // how much is fetched at a time
 
 	mu        sync.Mutex
-	resolved  map[string]bool // tags that a registry was asked for in this run
-	failures  map[string]failed
-	downloads map[string]*download
+	resolved  map[string]bool      // tags that a registry was asked for in this run
+	failures  map[string]failed    // by reference
+	downloads map[string]*download // by digest
 }
 
 // Limits of what is fetched.
@@ -91,7 +91,7 @@ func Open(o Options) (*Mirror, error) {
 		m.upstreams[registry] = u
 	}
 	var err error
-	if m.store, err = openStore(o.Dir); err != nil {
+	if m.store, err = openStore(o.Dir, o.Login); err != nil {
 		return nil, err
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
@@ -135,6 +135,12 @@ type failure struct {
 }
 
 func (f *failure) Error() string { return f.message }
+
+// cannotTell tells that what the registry has by now could not be found out; else it said
+// that there is no such thing, or not for the mirror.
+func (f *failure) cannotTell() bool {
+	return f.status != http.StatusNotFound && f.status != http.StatusForbidden
+}
 
 // failed is one that is remembered.
 type failed struct {
@@ -322,7 +328,7 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 		return kept, nil
 	}
 	if err := m.remembered(ref); err != nil {
-		if kept != nil && err.status != http.StatusNotFound {
+		if kept != nil && err.cannotTell() {
 			return kept, nil
 		}
 		return nil, err
@@ -351,7 +357,7 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 		return nil, ctx.Err()
 	case result := <-done:
 		f := (*failure)(nil)
-		if kept != nil && errors.As(result.Err, &f) && f.status != http.StatusNotFound {
+		if kept != nil && errors.As(result.Err, &f) && f.cannotTell() {
 			return kept, nil
 		}
 		d, _ := result.Val.(*descriptor)
@@ -402,57 +408,57 @@ func (m *Mirror) slot(ctx context.Context) error {
 }
 
 // blob returns a blob, as far as it is there: what of it is still to come, is waited for
-// as it is read.
+// as it is read. Who asks while it is on its way out of another repository, waits for that,
+// and has it fetched out of its own where that fails.
 func (m *Mirror) blob(ctx context.Context, q *request, client string) (io.ReadSeekCloser, error) {
-	file, err := m.store.open(q.version)
-	if err == nil {
-		return file, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	if err := m.remembered(q.version); err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	d := m.downloads[q.version]
-	m.mu.Unlock()
-	if d == nil {
-		if err := m.clients.mayFetch(client); err != nil {
+	for {
+		m.mu.Lock()
+		d := m.downloads[q.version]
+		m.mu.Unlock()
+		if d == nil {
+			file, err := m.store.open(q.version)
+			if err == nil {
+				return file, nil
+			}
+			if !errors.Is(err, os.ErrNotExist) {
+				return nil, err
+			}
+			if err := m.remembered(q.ref()); err != nil {
+				return nil, err
+			}
+			if err := m.clients.mayFetch(client); err != nil {
+				return nil, err
+			}
+			d = m.download(q)
+		}
+		reading, err := d.open(ctx)
+		if err == nil {
+			return reading, nil
+		}
+		if d.ref == q.ref() || ctx.Err() != nil {
 			return nil, err
 		}
-		if d = m.download(q); d == nil { // it has come in between
-			return m.blob(ctx, q, client)
-		}
 	}
-	reading, err := d.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return reading, nil
 }
 
-// download begins to fetch a blob, where nobody has; nil is that it is there.
+// download begins to fetch a blob, where nobody has.
 func (m *Mirror) download(q *request) *download {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if d := m.downloads[q.version]; d != nil {
 		return d
 	}
-	if m.store.has(q.version) {
-		return nil
-	}
-	d := newDownload()
+	d := newDownload(q.ref())
 	m.downloads[q.version] = d
 	m.fetches.Go(func() {
 		err := m.fetchBlob(q, d)
 		if err != nil {
-			err = m.remember(q.version, q, err)
+			err = m.remember(d.ref, q, err)
 		}
-		d.end(err)
 		m.mu.Lock()
-		defer m.mu.Unlock()
 		delete(m.downloads, q.version)
+		m.mu.Unlock()
+		d.end(err)
 	})
 	return d
 }
@@ -464,6 +470,11 @@ func (m *Mirror) fetchBlob(q *request, d *download) error {
 		return err
 	}
 	defer func() { <-m.slots }()
+	if size, right := m.store.look(q.version); right { // of an earlier run
+		d.begin(m.store.file(q.version), size)
+		d.progress(size)
+		return nil
+	}
 	began := time.Now()
 	body, size, err := q.from.blob(ctx, q)
 	if err != nil {

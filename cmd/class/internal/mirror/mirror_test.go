@@ -362,6 +362,16 @@ func TestRanges(t *testing.T) {
 	assert.Len(t, o.counts(), 1)
 }
 
+// has tells whether a mirror has all of a blob.
+func has(m *Mirror, digest string) bool {
+	file, err := m.store.open(digest)
+	if err != nil {
+		return false
+	}
+	file.Close()
+	return true
+}
+
 // TestClientGoesAway: what it asked for comes all the same.
 func TestClientGoesAway(t *testing.T) {
 	o := newOrigin(t, httptest.NewServer)
@@ -379,7 +389,7 @@ func TestClientGoesAway(t *testing.T) {
 	_, err := ask(ctx, s.Client(), http.MethodGet, at)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	close(goOn)
-	require.Eventually(t, func() bool { return m.store.has(digest) }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return has(m, digest) }, 10*time.Second, 10*time.Millisecond)
 	got, err := ask(t.Context(), s.Client(), http.MethodGet, at)
 	require.NoError(t, err)
 	assert.Equal(t, content, got.body)
@@ -537,6 +547,161 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestLoginLater: what came with a login is served by no run without, neither out of its
+// folder, nor where the registry now says that it is not for the mirror.
+func TestLoginLater(t *testing.T) {
+	dir := t.TempDir()
+	o := newOrigin(t, httptest.NewServer)
+	o.push(t, "a/one:1", 100)
+	m, err := Open(Options{Dir: dir, Upstreams: map[string]string{"r.example": o.URL}, Login: true, Log: io.Discard})
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	_, err = Open(Options{Dir: dir, Upstreams: map[string]string{"r.example": o.URL}, Log: io.Discard})
+	require.ErrorContains(t, err, dir)
+	for _, remedy := range []string{"--login", "--dir"} {
+		require.ErrorContains(t, err, remedy)
+	}
+
+	m, s, _ := open(t, o, dir, true)
+	at := s.URL + "/v2/a/one/manifests/1?ns=r.example"
+	get := func() int {
+		got, err := ask(t.Context(), s.Client(), http.MethodGet, at)
+		require.NoError(t, err)
+		return got.status
+	}
+	require.Equal(t, http.StatusOK, get())
+	for status, want := range map[int]int{
+		http.StatusForbidden: http.StatusForbidden, http.StatusUnauthorized: http.StatusForbidden,
+		http.StatusTeapot: http.StatusOK, http.StatusInternalServerError: http.StatusOK,
+	} {
+		m.mu.Lock()
+		clear(m.resolved) // as a run that began later
+		clear(m.failures)
+		m.mu.Unlock()
+		o.fail(func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(status)
+			return true
+		})
+		assert.Equal(t, want, get(), "the registry answers %d", status)
+		assert.Equal(t, want, get(), "it has just answered %d", status)
+	}
+}
+
+// TestOthersRepository: who asks for a blob where it is not, denies it to nobody who asks
+// where it is, before or afterwards.
+func TestOthersRepository(t *testing.T) {
+	o := newOrigin(t, httptest.NewServer)
+	digest, content := layerOf(t, o.push(t, "a/one:1", 1000))
+	of := func(repository string) string { return "/v2/" + repository + "/blobs/" + digest }
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	o.fail(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != of("no/such") {
+			return false
+		}
+		close(asked)
+		<-goOn
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	})
+	m, s, _ := open(t, o, t.TempDir(), false)
+	status := make(chan int, 2)
+	get := func(repository string) {
+		got, err := ask(t.Context(), s.Client(), http.MethodGet, s.URL+of(repository)+"?ns=r.example")
+		if !assert.NoError(t, err) {
+			status <- 0
+			return
+		}
+		if got.status == http.StatusOK {
+			assert.Equal(t, content, got.body)
+		}
+		status <- got.status
+	}
+	go get("no/such")
+	<-asked
+	go get("a/one") // waits for it
+	time.Sleep(50 * time.Millisecond)
+	close(goOn)
+	assert.ElementsMatch(t, []int{http.StatusNotFound, http.StatusOK}, []int{<-status, <-status})
+	assert.Equal(t, map[string]int{"GET " + of("no/such"): 1, "GET " + of("a/one"): 1}, o.counts())
+
+	m.store.mu.Lock()
+	clear(m.store.whole) // as if it had not come
+	m.store.mu.Unlock()
+	require.NoError(t, os.Remove(m.store.file(digest)))
+	get("no/such")
+	assert.Equal(t, http.StatusNotFound, <-status, "remembered")
+	get("a/one")
+	assert.Equal(t, http.StatusOK, <-status)
+}
+
+// TestDamaged: what an earlier run left half of, or a failing disk, is fetched again; what
+// it left whole is not. A folder may have any name.
+func TestDamaged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a [*] b")
+	o := newOrigin(t, httptest.NewServer)
+	index := o.push(t, "a/one:1", 1<<20)
+	digest, content := layerOf(t, index)
+	manifest, err := index.Digest()
+	require.NoError(t, err)
+	paths := []string{"/v2/a/one/manifests/1", "/v2/a/one/manifests/" + manifest.String(), "/v2/a/one/blobs/" + digest}
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, s *store)
+		asked map[string]int
+	}{
+		"whole": {func(*testing.T, *store) {}, nil},
+		"half a blob": {func(t *testing.T, s *store) {
+			require.NoError(t, os.Truncate(s.file(digest), int64(len(content))/2))
+		}, map[string]int{"GET " + paths[2]: 1}},
+		"an empty manifest": {func(t *testing.T, s *store) {
+			require.NoError(t, os.Truncate(s.file(manifest.String()), 0))
+		}, map[string]int{"GET " + paths[0]: 1}},
+		"a part": {func(t *testing.T, s *store) {
+			require.NoError(t, os.WriteFile(s.path(blobsDir, "1"+partSuffix), nil, 0o600))
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := Open(Options{Dir: dir, Upstreams: map[string]string{"r.example": o.URL}, Log: io.Discard})
+			require.NoError(t, err)
+			run := func(m *Mirror) {
+				t.Helper()
+				s := httptest.NewServer(m)
+				defer s.Close()
+				for _, p := range paths {
+					got, err := ask(t.Context(), s.Client(), http.MethodGet, s.URL+p+"?ns=r.example")
+					require.NoError(t, err)
+					require.Equal(t, http.StatusOK, got.status)
+					if p == paths[2] {
+						assert.Equal(t, content, got.body)
+					}
+				}
+			}
+			run(m)
+			require.NoError(t, m.Close())
+			c.spoil(t, m.store)
+			o.counts()
+			m, err = Open(Options{Dir: dir, Upstreams: map[string]string{"r.example": o.URL}, Log: io.Discard})
+			require.NoError(t, err)
+			defer m.Close()
+			run(m)
+			asked := o.counts()
+			if c.asked == nil {
+				delete(asked, "GET "+paths[0]) // a tag is asked for once a run
+			}
+			delete(asked, "HEAD "+paths[0])
+			if c.asked == nil {
+				assert.Empty(t, asked)
+			} else {
+				for path, n := range c.asked {
+					assert.Equal(t, n, asked[path], "%v", asked)
+				}
+			}
+			left, err := filepath.Glob(filepath.Join(filepath.Dir(dir), "*", blobsDir, "*"+partSuffix))
+			require.NoError(t, err)
+			assert.Empty(t, left)
+		})
+	}
+}
+
 // TestUntrusted: of a registry with a certificate of nobody's nothing is taken.
 func TestUntrusted(t *testing.T) {
 	o := newOrigin(t, httptest.NewTLSServer)
@@ -573,7 +738,7 @@ func TestWrongContent(t *testing.T) {
 			if got != nil {
 				assert.Less(t, len(got.body), len(content))
 			}
-			assert.False(t, m.store.has(digest))
+			assert.False(t, has(m, digest))
 			left, err := filepath.Glob(m.store.path(blobsDir, "*"))
 			require.NoError(t, err)
 			assert.Empty(t, left)
@@ -740,7 +905,7 @@ func TestLastByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "blob")
 			require.NoError(t, os.WriteFile(file, []byte("0123456789"), 0o600))
-			d := newDownload()
+			d := newDownload("r.example/a@sha256:1")
 			d.begin(file, 10)
 			d.progress(10)
 			r, err := d.open(t.Context())

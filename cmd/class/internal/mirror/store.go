@@ -23,7 +23,9 @@ import (
 )
 
 // store is a folder that is an OCI image layout: each manifest and blob is a file named by
-// its digest, and the index says what was asked for by which name.
+// its digest, and the index says what was asked for by which name. What a run finds there
+// it compares with its digest before it serves it: an earlier one may have ended in the
+// middle of a file.
 type store struct {
 	dir  string
 	lock *flock.Flock
@@ -31,6 +33,7 @@ type store struct {
 
 	mu    sync.Mutex
 	index map[string]*descriptor // by reference
+	whole map[string]bool        // digests whose files are known to be right
 }
 
 // descriptor is an entry of the index.
@@ -63,6 +66,7 @@ const (
 	blobsDir   = "blobs/sha256"
 	partSuffix = ".part"
 	lockFile   = ".lock"
+	loginFile  = ".with-login" // there may be images that not everybody may have
 )
 
 // layout is the OCI's, as far as it is needed.
@@ -79,8 +83,9 @@ var errFull = errors.New("the mirror's disk is full")
 // full tells whether it is for want of room.
 func full(err error) bool { return errors.Is(err, errFull) || errors.Is(err, syscall.ENOSPC) }
 
-func openStore(dir string) (*store, error) {
-	s := &store{dir: dir, index: map[string]*descriptor{}}
+// openStore opens a folder; login says whether logins are used for what comes into it.
+func openStore(dir string, login bool) (*store, error) {
+	s := &store{dir: dir, index: map[string]*descriptor{}, whole: map[string]bool{}}
 	s.free = func() (uint64, error) {
 		usage, err := disk.Usage(dir)
 		if err != nil {
@@ -95,21 +100,40 @@ func openStore(dir string) (*store, error) {
 	if got, err := s.lock.TryLock(); err != nil || !got {
 		return nil, errors.Join(fmt.Errorf("another mirror has the folder %s; end that, or name another one (--dir)", dir), err)
 	}
-	if err := s.read(); err != nil {
+	err := s.forAll(login)
+	if err == nil {
+		err = s.read()
+	}
+	if err != nil {
 		_ = s.lock.Unlock()
 		return nil, err
 	}
 	return s, nil
 }
 
+// forAll sees to it that what came with a login is served by no run that has none: who may
+// pull from that one need not be who may pull from this.
+func (s *store) forAll(login bool) error {
+	if login {
+		return os.WriteFile(s.path(loginFile), nil, 0o600)
+	}
+	_, err := os.Stat(s.path(loginFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("the folder %s has images that came with a login, which anybody could pull from this mirror; take --login again, or name another folder (--dir)", s.dir), err)
+}
+
 func (s *store) read() error {
-	parts, err := filepath.Glob(s.path(blobsDir, "*"+partSuffix)) // of a run that was killed
+	files, err := os.ReadDir(s.path(blobsDir))
 	if err != nil {
 		return err
 	}
-	for _, p := range parts {
-		if err := os.Remove(p); err != nil {
-			return err
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), partSuffix) { // of a run that was killed
+			if err := os.Remove(s.path(blobsDir, f.Name())); err != nil {
+				return err
+			}
 		}
 	}
 	content, err := os.ReadFile(s.path(indexFile))
@@ -124,7 +148,10 @@ func (s *store) read() error {
 		return fmt.Errorf("%s is no mirror's folder, or it is damaged; remove it, or name another one (--dir): %w", s.dir, err)
 	}
 	for _, d := range all.Manifests {
-		if d != nil && digestRE.MatchString(d.Digest) && s.has(d.Digest) {
+		if d == nil || !digestRE.MatchString(d.Digest) {
+			continue
+		}
+		if _, right := s.look(d.Digest); right {
 			s.index[d.Annotations[refName]] = d
 		}
 	}
@@ -142,11 +169,44 @@ func (s *store) file(digest string) string {
 	return s.path(blobsDir, strings.TrimPrefix(digest, "sha256:"))
 }
 
-func (s *store) open(digest string) (*os.File, error) { return os.Open(s.file(digest)) }
+// open opens what is known to be there and right. Its error is fs.ErrNotExist for anything
+// else.
+func (s *store) open(digest string) (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.whole[digest] {
+		return nil, fs.ErrNotExist
+	}
+	file, err := os.Open(s.file(digest))
+	if err != nil { // somebody removed it
+		delete(s.whole, digest)
+	}
+	return file, err
+}
 
-func (s *store) has(digest string) bool {
-	_, err := os.Stat(s.file(digest))
-	return err == nil
+// look finds out whether what an earlier run left of a digest is all of it, and removes it
+// if it is not. Nobody may write it meanwhile.
+func (s *store) look(digest string) (size int64, right bool) {
+	file, err := os.Open(s.file(digest))
+	if err != nil {
+		return 0, false
+	}
+	sum := sha256.New()
+	size, err = io.Copy(sum, file)
+	_ = file.Close()
+	if err != nil || "sha256:"+hex.EncodeToString(sum.Sum(nil)) != digest {
+		_ = os.Remove(s.file(digest)) // or it is written over
+		return 0, false
+	}
+	s.is(digest)
+	return size, true
+}
+
+// is notes that a digest's file is right.
+func (s *store) is(digest string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.whole[digest] = true
 }
 
 // find returns what was kept under a reference, or nil.
@@ -171,6 +231,7 @@ func (s *store) keep(ref, mediaType, digest string, content []byte) (*descriptor
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.whole[d.Digest] = true
 	s.index[ref] = d
 	if name, _, byDigest := strings.Cut(ref, "@"); !byDigest { // who has asked for the tag asks for its digest next
 		name, _, _ = cutLast(name, ":")
@@ -197,7 +258,7 @@ func (s *store) write(name string, content []byte) error {
 		return err
 	}
 	_, err = fresh.Write(content)
-	if err = errors.Join(err, fresh.Close()); err == nil {
+	if err = errors.Join(err, fresh.Sync(), fresh.Close()); err == nil {
 		err = os.Rename(fresh.Name(), s.path(name))
 	}
 	if err != nil {
@@ -219,12 +280,14 @@ func (s *store) room(size int64) error {
 const silence = time.Minute
 
 // fill writes a blob as it comes, and tells the download of it. Where nothing comes it
-// gives up (cancel). It returns how much has come.
+// gives up (cancel). It returns how much has come. The file has its name from the
+// beginning, for on some systems none that is being read gets another; that it is all there
+// is known at the end.
 func (s *store) fill(digest string, size int64, d *download, cancel context.CancelFunc, body io.Reader) (written int64, err error) {
 	if err := s.room(size); err != nil {
 		return 0, err
 	}
-	fresh, err := os.OpenFile(s.file(digest)+partSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	fresh, err := os.OpenFile(s.file(digest), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return 0, err
 	}
@@ -259,11 +322,14 @@ func (s *store) fill(digest string, size int64, d *download, cancel context.Canc
 	if err := fresh.Close(); err != nil {
 		return written, err
 	}
-	return written, os.Rename(fresh.Name(), s.file(digest))
+	s.is(digest)
+	return written, nil
 }
 
 // download is a blob that is on its way: many may read it, as far as it has come.
 type download struct {
+	ref string // by which its registry is asked for it
+
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change
 	file    string        // empty until it has begun
@@ -273,7 +339,7 @@ type download struct {
 	err     error
 }
 
-func newDownload() *download { return &download{changed: make(chan struct{})} }
+func newDownload(ref string) *download { return &download{ref: ref, changed: make(chan struct{})} }
 
 func (d *download) change(do func()) {
 	d.mu.Lock()
@@ -327,15 +393,8 @@ func (d *download) open(ctx context.Context) (*reader, error) {
 		if d.file == "" || d.size < 0 {
 			return false
 		}
-		if file == nil { // under its name of now: it gets another
-			name := d.file
-			if d.ended {
-				name = strings.TrimSuffix(name, partSuffix)
-			}
-			file, opened = os.Open(name)
-			if errors.Is(opened, fs.ErrNotExist) && !d.ended { // it is getting that just now
-				return false
-			}
+		if file == nil {
+			file, opened = os.Open(d.file)
 		}
 		return true
 	})

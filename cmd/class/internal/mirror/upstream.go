@@ -75,7 +75,7 @@ func newUpstream(registry, at string, login bool) (*upstream, error) {
 		keys = authn.DefaultKeychain
 	}
 	u.puller, err = remote.NewPuller(
-		remote.WithTransport(u), remote.WithAuthFromKeychain(keys), remote.WithUserAgent("bootcamp-mirror"),
+		remote.WithTransport(u), remote.WithAuthFromKeychain(keys), remote.WithUserAgent("bootcamp-mirror"), remote.WithJobs(atOnce),
 		remote.WithRetryBackoff(remote.Backoff{Duration: time.Second, Factor: 2, Steps: 2}))
 	return u, err
 }

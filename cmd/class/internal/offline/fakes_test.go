@@ -2,6 +2,7 @@ package offline
 
 import (
 	"archive/tar"
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -153,6 +154,23 @@ func tarGz(t *testing.T, files map[string]string) []byte {
 	return out.Bytes()
 }
 
+// zipped packs files as releases for Windows are.
+func zipped(t *testing.T, files map[string]string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	_, err := w.Create("pulumi/")
+	require.NoError(t, err)
+	for name, content := range files {
+		file, err := w.Create(name)
+		require.NoError(t, err)
+		_, err = io.WriteString(file, content)
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return out.Bytes()
+}
+
 // releases has the server have the programs for platforms.
 func (o *web) releases(platforms ...docker.Platform) Programs {
 	o.t.Helper()
@@ -160,6 +178,9 @@ func (o *web) releases(platforms ...docker.Platform) Programs {
 	var sums strings.Builder
 	for _, p := range platforms {
 		file, content := releaseFile(version, p), tarGz(o.t, map[string]string{"pulumi/pulumi": "cli of " + p.String(), "pulumi/pulumi-language-go": "l"})
+		if p.OS == "windows" {
+			content = zipped(o.t, map[string]string{"pulumi/bin/pulumi.exe": "cli of " + p.String(), "pulumi/bin/pulumi-language-go.exe": "l"})
+		}
 		o.files["/releases/v3.259.0/"+file] = content
 		fmt.Fprintf(&sums, "%s  %s\n", sum(content), file)
 		o.files[fmt.Sprintf("/plugins/pulumi-resource-k-v9.8.7-%s-%s.tar.gz", p.OS, p.Architecture)] = tarGz(o.t, map[string]string{"pulumi-resource-k": "plugin of " + p.String()})

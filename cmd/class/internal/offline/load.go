@@ -2,6 +2,7 @@ package offline
 
 import (
 	"archive/tar"
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -307,7 +308,11 @@ func (l *Loader) install(ctx context.Context, a *Archive, p program) error {
 		return err
 	}
 	if p.Name == cli {
-		return l.InstallCLI(ctx, func(dir string) error { return unpack(content, dir) })
+		take := unpack
+		if strings.HasSuffix(p.File, zipSuffix) {
+			take = unzip
+		}
+		return l.InstallCLI(ctx, func(dir string) error { return take(content, dir) })
 	}
 	file, err := os.CreateTemp("", "class-*.tar.gz") // what Pulumi takes
 	if err != nil {
@@ -321,17 +326,40 @@ func (l *Loader) install(ctx context.Context, a *Archive, p program) error {
 	return l.InstallPlugin(ctx, p.plugin(), file.Name())
 }
 
-// unpack writes the files of a release of the CLI into a folder, whichever folder of the
-// archive they are in.
-func unpack(archive io.Reader, dir string) error {
-	write := func(name string, content io.Reader) error {
-		file, err := os.OpenFile(filepath.Join(dir, path.Base(name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+// unzip is unpack of a zip.
+func unzip(archive *io.SectionReader, dir string) error {
+	files, err := zip.NewReader(archive, archive.Size())
+	if err != nil {
+		return err
+	}
+	for _, f := range files.File {
+		if !f.Mode().IsRegular() {
+			continue
+		}
+		content, err := f.Open()
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(file, content) //nolint:gosec // its checksum is the one that was saved
-		return errors.Join(err, file.Close())
+		if err := errors.Join(write(dir, f.Name, content), content.Close()); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// write writes a program into a folder.
+func write(dir, name string, content io.Reader) error {
+	file, err := os.OpenFile(filepath.Join(dir, path.Base(name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, content) //nolint:gosec // its checksum is the one that was saved
+	return errors.Join(err, file.Close())
+}
+
+// unpack writes the files of a release of the CLI into a folder, whichever folder of the
+// archive they are in.
+func unpack(archive *io.SectionReader, dir string) error {
 	unpacked, err := gzip.NewReader(archive)
 	if err != nil {
 		return err
@@ -342,7 +370,7 @@ func unpack(archive io.Reader, dir string) error {
 			return nil
 		}
 		if err == nil && header.Typeflag == tar.TypeReg {
-			err = write(header.Name, files)
+			err = write(dir, header.Name, files)
 		}
 		if err != nil {
 			return err

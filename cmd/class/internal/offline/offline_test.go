@@ -27,6 +27,8 @@ import (
 )
 
 // darwin is a laptop whose Docker is linux/arm64.
+var windows = docker.Platform{OS: "windows", Architecture: "amd64"}
+
 var darwin = docker.Platform{OS: "darwin", Architecture: "arm64"}
 
 // TestSaveAndLoad: what was saved for several platforms is loaded for each, under the names
@@ -52,7 +54,7 @@ func TestSaveAndLoad(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, info.Size(), size)
 	assert.Positive(t, last)
-	assert.NoFileExists(t, file+".part")
+	assert.Equal(t, []string{"class.tar"}, files(t, filepath.Dir(file)))
 	d, err := base.Digest()
 	require.NoError(t, err)
 	shared := 0
@@ -100,6 +102,49 @@ func TestSaveAndLoad(t *testing.T) {
 	_, err = newMachine(t).load(file, docker.Platform{OS: "linux", Architecture: "s390x"})
 	require.ErrorContains(t, err, "darwin/amd64")
 	assert.ErrorContains(t, err, "--platform "+OwnPlatform.String())
+}
+
+// TestWindows: its release of the CLI is of another form, and its nodes are Linux.
+func TestWindows(t *testing.T) {
+	o := newWeb(t)
+	o.push("a:1", layer(t), amd64)
+	t.Setenv("PULUMI_HOME", t.TempDir())
+	file := filepath.Join(t.TempDir(), "class.tar")
+	_, err := o.saver([]string{o.host() + "/a:1"}, windows).Save(t.Context(), file, false)
+	require.NoError(t, err)
+	a, err := Open(file)
+	require.NoError(t, err)
+	defer a.Close()
+	require.NoError(t, a.Verify(t.Context(), func(int) {}))
+	assert.Len(t, a.imagesFor(amd64), 1)
+	all := a.programsFor(windows)
+	require.Len(t, all, 2)
+	dir := t.TempDir()
+	l := &Loader{InstallCLI: func(_ context.Context, unpack func(string) error) error { return unpack(dir) }}
+	require.NoError(t, l.install(t.Context(), a, all[0]))
+	assert.ElementsMatch(t, []string{"pulumi.exe", "pulumi-language-go.exe"}, files(t, dir))
+	content, err := os.ReadFile(filepath.Join(dir, "pulumi.exe"))
+	require.NoError(t, err)
+	assert.Equal(t, "cli of windows/amd64", string(content))
+}
+
+// TestPartIsNobodysElse: a file of that name stays as it is, and two may save at once.
+func TestPartIsNobodysElse(t *testing.T) {
+	o := newWeb(t)
+	o.push("a:1", layer(t), amd64)
+	t.Setenv("PULUMI_HOME", t.TempDir())
+	dir := t.TempDir()
+	file := filepath.Join(dir, "class.tar")
+	require.NoError(t, os.WriteFile(file+".part", []byte("mine"), 0o600))
+	for _, image := range []string{"/a:1", "/none:1"} {
+		_, err := o.saver([]string{o.host() + image}, OwnPlatform).Save(t.Context(), file, false)
+		assert.Equal(t, image == "/none:1", err != nil, "%v", err)
+		mine, err := os.ReadFile(file + ".part")
+		require.NoError(t, err)
+		assert.Equal(t, "mine", string(mine))
+		os.Remove(file)
+	}
+	assert.Equal(t, []string{"class.tar.part"}, files(t, dir))
 }
 
 // TestProgramsOfThisMachine: what is there already is asked of nobody.
@@ -169,13 +214,14 @@ func TestReleases(t *testing.T) {
 		amd64:                                 "pulumi-v3.259.0-linux-x64.tar.gz",
 		darwin:                                "pulumi-v3.259.0-darwin-arm64.tar.gz",
 		{OS: "darwin", Architecture: "amd64"}: "pulumi-v3.259.0-darwin-x64.tar.gz",
+		windows:                               "pulumi-v3.259.0-windows-x64.zip",
 	} {
 		parsed, err := ParsePlatform(p.String())
 		require.NoError(t, err)
 		assert.Equal(t, p, parsed)
 		assert.Equal(t, want, releaseFile(newWeb(t).releases().Version, p))
 	}
-	for _, bad := range []string{"plan9/amd64", "windows/amd64", "linux", "linux/s390x", "", "linux/amd64/v2"} {
+	for _, bad := range []string{"plan9/amd64", "windows/386", "linux", "linux/s390x", "", "linux/amd64/v2"} {
 		_, err := ParsePlatform(bad)
 		assert.ErrorContains(t, err, bad)
 	}

@@ -77,10 +77,10 @@ var OwnPlatform = docker.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH
 func ParsePlatform(text string) (docker.Platform, error) {
 	p := docker.Platform{}
 	p.OS, p.Architecture, _ = strings.Cut(text, "/")
-	if slices.Contains([]string{"linux", "darwin"}, p.OS) && slices.Contains([]string{"amd64", "arm64"}, p.Architecture) {
+	if slices.Contains([]string{"linux", "darwin", "windows"}, p.OS) && slices.Contains([]string{"amd64", "arm64"}, p.Architecture) {
 		return p, nil
 	}
-	return p, fmt.Errorf("platform %q: allowed are linux and darwin, each with /amd64 or /arm64 (WSL is linux)", text)
+	return p, fmt.Errorf("platform %q: allowed are linux, darwin and windows, each with /amd64 or /arm64 (WSL is linux)", text)
 }
 
 // writePrograms writes the programs' archives for a platform.
@@ -100,13 +100,20 @@ func (s *Saver) writePrograms(ctx context.Context, w *writer, platform docker.Pl
 	return all, nil
 }
 
+// zipSuffix is that of releases for Windows.
+const zipSuffix = ".zip"
+
 // releaseFile is the name of a release of the CLI.
 func releaseFile(version semver.Version, p docker.Platform) string {
 	arch := p.Architecture
 	if arch == "amd64" {
 		arch = "x64"
 	}
-	return fmt.Sprintf("pulumi-v%s-%s-%s.tar.gz", version, p.OS, arch)
+	suffix := ".tar.gz"
+	if p.OS == "windows" {
+		suffix = zipSuffix
+	}
+	return fmt.Sprintf("pulumi-v%s-%s-%s%s", version, p.OS, arch, suffix)
 }
 
 func (s *Saver) writeCLI(ctx context.Context, w *writer, platform docker.Platform) (program, error) {
@@ -114,9 +121,10 @@ func (s *Saver) writeCLI(ctx context.Context, w *writer, platform docker.Platfor
 	out := program{Name: cli, Version: version.String(), Platform: platform, File: programs + releaseFile(version, platform)}
 	s.what = fmt.Sprintf("Pulumi CLI v%s for %s", version, platform)
 	if s.Programs.Own != "" && platform == OwnPlatform {
-		dir := filepath.Dir(s.Programs.Own)
+		dir, end := filepath.Dir(s.Programs.Own), filepath.Ext(s.Programs.Own) // .exe, on Windows
 		files := []string{filepath.Base(s.Programs.Own)}
-		if language := "pulumi-language-go"; exists(filepath.Join(dir, language)) { // for plain `pulumi up`
+		out.File = strings.TrimSuffix(out.File, zipSuffix)                                // pack knows another form only
+		if language := "pulumi-language-go" + end; exists(filepath.Join(dir, language)) { // for plain `pulumi up`
 			files = append(files, language)
 		}
 		return out, s.pack(ctx, w, out.File, dir, cli, files)

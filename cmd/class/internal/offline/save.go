@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -71,11 +72,11 @@ func (s *Saver) Save(ctx context.Context, file string, force bool) (size int64, 
 	if _, err := os.Lstat(file); err == nil && !force {
 		return 0, fmt.Errorf("%s: %w; name another one, or take --force", file, fs.ErrExist)
 	}
-	part := file + ".part"
-	out, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	out, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*.part") // nobody else's
 	if err != nil {
 		return 0, err
 	}
+	part := out.Name()
 	defer func() {
 		if err != nil {
 			out.Close()
@@ -99,7 +100,7 @@ func (s *Saver) Save(ctx context.Context, file string, force bool) (size int64, 
 	if size, err = out.Seek(0, io.SeekCurrent); err != nil {
 		return 0, err
 	}
-	if err := errors.Join(out.Sync(), out.Close()); err != nil {
+	if err := errors.Join(out.Sync(), out.Close(), os.Chmod(part, 0o644)); err != nil {
 		return 0, err
 	}
 	return size, os.Rename(part, file)
