@@ -165,6 +165,9 @@ func (b *bench) title() string {
 	if b.pull > 0 {
 		title += fmt.Sprintf(", images over a registry of %g MB/s", b.pull)
 	}
+	if b.fill > 0 {
+		title += fmt.Sprintf(", each larger by %d MB", b.fill)
+	}
 	return title
 }
 

@@ -34,6 +34,7 @@ type options struct {
 	edition   string
 	nodeImage string
 	pull      float64
+	fill      int
 	out       string
 	sides     string
 	note      string
@@ -46,6 +47,7 @@ func main() {
 	flag.StringVar(&o.edition, "edition", "current", "course or current: which images")
 	flag.StringVar(&o.nodeImage, "node-image", "", "kind node `IMAGE` instead of the edition's")
 	flag.Float64Var(&o.pull, "pull", 0, "have the images of the pods pulled from a registry of so many `MB/s`, for all who ask together; 0 is as it is")
+	flag.IntVar(&o.fill, "fill", 0, "with -pull, have each image larger by so many `MB`: some images of the lab are far smaller than the real ones")
 	flag.StringVar(&o.out, "out", "RESULTS.md", "`FILE` whose part on such a run is written anew")
 	flag.StringVar(&o.sides, "sides", "hand,pulumi,class", "which, in the order of their turns")
 	flag.StringVar(&o.note, "note", "", "what else is to be known of this run, a `SENTENCE` beside its table")
@@ -59,8 +61,8 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if flag.NArg() > 0 || o.rounds < 1 || o.workers < 0 || o.workers > 10 || o.pull < 0 {
-		return errors.New("no arguments; -rounds from 1, -workers from 0 to 10, -pull not below 0")
+	if flag.NArg() > 0 || o.rounds < 1 || o.workers < 0 || o.workers > 10 || o.pull < 0 || o.fill < 0 || o.fill > 0 && o.pull == 0 {
+		return errors.New("no arguments; -rounds from 1, -workers from 0 to 10, -pull and -fill not below 0, -fill only with -pull")
 	}
 	if editions[o.edition] == nil {
 		return fmt.Errorf("-edition %q: it is course or current", o.edition)

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -88,7 +89,7 @@ func startRegistry(ctx context.Context, b *bench) (*throttled, error) {
 			}
 			found = pulled
 		}
-		if found, err = renewed(found); err != nil {
+		if found, err = renewed(found, b.fill); err != nil {
 			return nil, fmt.Errorf("%s: %w", image, err)
 		}
 		layers, err := found.Layers()
@@ -189,8 +190,9 @@ func (t *throttled) reachedFrom(ctx context.Context, cluster string) error {
 	return nil
 }
 
-// renewed is an image with the same files in layers that nobody has seen.
-func renewed(image v1.Image) (v1.Image, error) {
+// renewed is an image with the same files in layers that nobody has seen, and one more of so
+// many MB that cannot be compressed.
+func renewed(image v1.Image, fill int) (v1.Image, error) {
 	layers, err := image.Layers()
 	if err != nil {
 		return nil, err
@@ -219,6 +221,20 @@ func renewed(image v1.Image) (v1.Image, error) {
 			return nil, err
 		}
 		fresh = append(fresh, mutate.Addendum{Layer: made})
+	}
+	if fill > 0 {
+		content := make([]byte, fill*1e6)
+		rand.Read(content) //nolint:errcheck // never fails
+		made, err := entry(".bench-fill", string(content)) // whose end may be that of the layer
+		if err != nil {
+			return nil, err
+		}
+		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(made)), nil },
+			tarball.WithCompressionLevel(gzip.NoCompression), tarball.WithCompressedCaching)
+		if err != nil {
+			return nil, err
+		}
+		fresh = append(fresh, mutate.Addendum{Layer: l})
 	}
 	config.RootFS.DiffIDs, config.History = nil, nil
 	bare, err := mutate.ConfigFile(empty.Image, config)
