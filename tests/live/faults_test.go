@@ -291,24 +291,30 @@ func TestFaultStanding(t *testing.T) {
 		checkLost(t, "Docker restarted", begin, wrong(s, 2))
 	})
 
-	t.Run("bad image", func(t *testing.T) {
-		const fault, bad = "an image that cannot be pulled", "registry.invalid/no/such:1"
-		s.Set("echoImage", bad)
-		begin := time.Now()
-		out, err := s.Up()
-		took := time.Since(begin)
-		require.Error(t, err, out)
-		require.Less(t, took, 3*time.Minute, "the failing up took too long")
-		require.Contains(t, out, bad, "the image is not named")
-		require.Regexp(t, `bootcamp-[a-z0-9]+-[a-z0-9]+`, out, "the pod is not named")
-		require.Regexp(t, `ErrImagePull|ImagePullBackOff`, out, "the reason is not named")
-		results.Remark(fault, "the failing `up` ended after %s and named pod, image and reason", took.Round(time.Second))
-		s.Unset("echoImage")
-		begin = time.Now()
-		out, err = s.Up()
-		require.NoError(t, err, out)
-		checkLost(t, fault, begin, wrong(s, 2))
-	})
+	for pulls, says := range map[string]string{
+		"host":  `registry\.invalid/no/such:1: its registry's name cannot be looked up .*is the network there`,
+		"nodes": `bootcamp-[a-z0-9]+-[a-z0-9]+(.|\n)*(ErrImagePull|ImagePullBackOff)`, // the pod, and why
+	} {
+		t.Run("bad image, pulled by "+pulls, func(t *testing.T) {
+			fault := "an image that cannot be pulled by " + pulls
+			s.Set("imagePull", pulls)
+			s.Set("echoImage", "registry.invalid/no/such:1")
+			begin := time.Now()
+			out, err := s.Up()
+			took := time.Since(begin)
+			require.Error(t, err, out)
+			require.Less(t, took, 3*time.Minute, "the failing up took too long")
+			require.Contains(t, out, "registry.invalid/no/such:1", "the image is not named")
+			require.Regexp(t, says, out)
+			results.Remark(fault, "the failing `up` ended after %s and named the image and the reason", took.Round(time.Second))
+			s.Unset("echoImage")
+			s.Unset("imagePull")
+			begin = time.Now()
+			out, err = s.Up()
+			require.NoError(t, err, out)
+			checkLost(t, fault, begin, wrong(s, 2))
+		})
+	}
 
 	t.Run("state file cut in half", func(t *testing.T) {
 		const fault = "the state file cut in half"
