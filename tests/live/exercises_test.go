@@ -30,6 +30,7 @@ func TestExercises(t *testing.T) {
 	grafana := os.Getenv("LAB_NODE_IMAGE") == ""
 	if !grafana {
 		config["rolloutTimeout"] = "25s"
+		config["imagePull"] = "nodes" // by the host, up would end before there is anything
 	}
 	s := lab.Stack(livelab.Unique("all"), config)
 	out, err := s.Up()
