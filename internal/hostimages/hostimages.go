@@ -213,7 +213,7 @@ func (h *Host) fetch(ctx context.Context, n named, auth string) error {
 		return err
 	}
 	_, total, _ := all.sum()
-	h.report.say("image %s: pulled, %s", progress.name, megabytes(total))
+	h.report.say("image %s: pulled, %s", progress.name, printable.Megabytes(total))
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/printable"
 )
 
 // EnvMirror is the environment variable that tells the tools a mirror's URL.
@@ -213,6 +214,6 @@ func (h *Host) transfer(ctx context.Context, n named, heard func()) error {
 	if loaded != nil {
 		return loaded
 	}
-	h.report.say("image %s: from the mirror, %s", progress.name, megabytes(total))
+	h.report.say("image %s: from the mirror, %s", progress.name, printable.Megabytes(total))
 	return nil
 }

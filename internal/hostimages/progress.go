@@ -90,12 +90,10 @@ func (r *reporter) line() string {
 		what = "image " + r.states[0].name
 	}
 	if all.more || all.total < all.done {
-		return fmt.Sprintf("%s: %s", what, megabytes(all.done))
+		return fmt.Sprintf("%s: %s", what, printable.Megabytes(all.done))
 	}
-	return fmt.Sprintf("%s: %.1f of %s", what, float64(all.done)/1e6, megabytes(all.total))
+	return fmt.Sprintf("%s: %.1f of %s", what, float64(all.done)/1e6, printable.Megabytes(all.total))
 }
-
-func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
 
 // layers adds up what Docker tells of a pull, layer by layer.
 type layers map[string]*layer

@@ -37,6 +37,9 @@ func Middle(s string, most int) string {
 	return string(r[:half]) + "…" + string(r[len(r)-(most-1-half):])
 }
 
+// Megabytes is a number of bytes in MB, which are millions.
+func Megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
+
 // Count is a number of things, such as "1 problem" or "3 problems".
 func Count(n int, what string) string {
 	if n != 1 {

@@ -211,7 +211,7 @@ func (s *session) save(ctx context.Context, file string, platforms []string, for
 		file = absolute
 	}
 	fmt.Fprintf(s.say, "%s: %s, %s, the Pulumi CLI and its plugins, for %v\non each laptop, in its own folder of this project:\n  %s images load %s\n",
-		file, megabytes(size), printable.Count(len(saver.Images), "image"), saver.Platforms, self(), shellescape.Quote(file))
+		file, printable.Megabytes(size), printable.Count(len(saver.Images), "image"), saver.Platforms, self(), shellescape.Quote(file))
 	return &imagesReport{File: file, Bytes: size}, nil
 }
 
@@ -305,9 +305,9 @@ func (s *session) told(name string, do func(tell func(what string, done, total i
 	last := time.Now()
 	err := do(func(what string, done, total int64) {
 		line.Phase(printable.Line(what, 200))
-		text := megabytes(done)
+		text := printable.Megabytes(done)
 		if total > 0 {
-			text = fmt.Sprintf("%.1f of %s", float64(min(done, total))/1e6, megabytes(total))
+			text = fmt.Sprintf("%.1f of %s", float64(min(done, total))/1e6, printable.Megabytes(total))
 		}
 		line.Detail(text)
 		if !live && time.Since(last) > plainEvery {
@@ -322,5 +322,3 @@ func (s *session) told(name string, do func(tell func(what string, done, total i
 	}
 	return err
 }
-
-func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }

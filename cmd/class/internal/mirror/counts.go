@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"k8sbootcamp/internal/printable"
 )
 
 // counts is what was fetched and served, by repository.
@@ -63,7 +65,7 @@ func (m *Mirror) Line() string {
 	if sum.served == 0 && sum.fetched == 0 {
 		return ""
 	}
-	return fmt.Sprintf("images %d, clients %d, fetched %s, served %s", len(m.counts.all), len(sum.clients), megabytes(sum.fetched), megabytes(sum.served))
+	return fmt.Sprintf("images %d, clients %d, fetched %s, served %s", len(m.counts.all), len(sum.clients), printable.Megabytes(sum.fetched), printable.Megabytes(sum.served))
 }
 
 // Tables are what was served, by image, and what the registries were asked, each with its
@@ -76,16 +78,14 @@ func (m *Mirror) Tables() (images, registries [][]string) {
 		return cmp.Or(cmp.Compare(m.counts.all[b].served, m.counts.all[a].served), strings.Compare(a, b))
 	}) {
 		one := m.counts.all[name]
-		images = append(images, []string{name, megabytes(one.fetched), megabytes(one.served), strconv.Itoa(len(one.clients))})
+		images = append(images, []string{name, printable.Megabytes(one.fetched), printable.Megabytes(one.served), strconv.Itoa(len(one.clients))})
 	}
 	registries = [][]string{{"REGISTRY", "REQUESTS", "FETCHED"}}
 	for _, name := range slices.Sorted(maps.Keys(m.upstreams)) {
 		u := m.upstreams[name]
 		if n := u.requests.Load(); n > 0 {
-			registries = append(registries, []string{name, strconv.FormatInt(n, 10), megabytes(u.bytes.Load())})
+			registries = append(registries, []string{name, strconv.FormatInt(n, 10), printable.Megabytes(u.bytes.Load())})
 		}
 	}
 	return images, registries
 }
-
-func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }

@@ -487,7 +487,7 @@ func (m *Mirror) fetchBlob(q *request, d *download) error {
 		return err
 	}
 	if written > 1<<20 {
-		m.log("%s: %s fetched in %s", q.repository.Name(), megabytes(written), time.Since(began).Round(100*time.Millisecond))
+		m.log("%s: %s fetched in %s", q.repository.Name(), printable.Megabytes(written), time.Since(began).Round(100*time.Millisecond))
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"k8sbootcamp/internal/printable"
 )
 
 // origin is a registry that images come from: it counts, and fails as it is told.
@@ -253,13 +255,13 @@ func TestEachOnce(t *testing.T) {
 	}
 	images, registries := m.Tables()
 	require.Len(t, images, 3)
-	assert.Equal(t, megabytes(served), megabytes(sumOf(m, func(c *count) int64 { return c.served })))
+	assert.Equal(t, printable.Megabytes(served), printable.Megabytes(sumOf(m, func(c *count) int64 { return c.served })))
 	fetched := sumOf(m, func(c *count) int64 { return c.fetched })
 	assert.Equal(t, served, students*fetched, "each gets all, and it is fetched once")
 	assert.Equal(t, "r.example", registries[1][0])
-	assert.Equal(t, fmt.Sprintf("images 2, clients 1, fetched %s, served %s", megabytes(fetched), megabytes(served)), m.Line())
+	assert.Equal(t, fmt.Sprintf("images 2, clients 1, fetched %s, served %s", printable.Megabytes(fetched), printable.Megabytes(served)), m.Line())
 	t.Logf("%d clients that pull two images at once: %d requests to the registry, each blob once; %s fetched, %s served in %s",
-		students, len(asked), megabytes(fetched), megabytes(served), took.Round(time.Millisecond))
+		students, len(asked), printable.Megabytes(fetched), printable.Megabytes(served), took.Round(time.Millisecond))
 
 	class(s.URL)
 	assert.Empty(t, o.counts())

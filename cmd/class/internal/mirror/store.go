@@ -20,6 +20,8 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/shirou/gopsutil/v4/disk"
+
+	"k8sbootcamp/internal/printable"
 )
 
 // store is a folder that is an OCI image layout: each manifest and blob is a file named by
@@ -271,7 +273,7 @@ func (s *store) write(name string, content []byte) error {
 func (s *store) room(size int64) error {
 	free, err := s.free()
 	if err == nil && free < reserve+uint64(max(size, 0)) {
-		return fmt.Errorf("%w: %s has %s left, and %s are kept free", errFull, s.dir, megabytes(int64(free)), megabytes(reserve))
+		return fmt.Errorf("%w: %s has %s left, and %s are kept free", errFull, s.dir, printable.Megabytes(int64(free)), printable.Megabytes(reserve))
 	}
 	return err
 }
