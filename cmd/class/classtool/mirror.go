@@ -51,7 +51,7 @@ under a tag; under a digest nobody can.`,
 	f.StringVar(&o.listen, "listen", ":5000", "`ADDRESS:PORT` to listen on; without an address, on all of this machine")
 	f.StringVar(&o.dir, "dir", "", "`FOLDER` that keeps what was fetched, an OCI image layout (default .bootcamp/mirror in the project's folder)")
 	f.StringArrayVar(&o.upstreams, "upstream", nil, "`REGISTRY[=URL]` to fetch from too, repeatable; beside "+strings.Join(editions.Registries(), ", "))
-	f.BoolVar(&o.login, "login", false, "fetch with the logins of `docker login`")
+	f.BoolVar(&o.login, "login", false, "fetch with the docker command's logins; a folder that such images came into is served with this flag alone")
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return t.mirror(cmd.Context(), o) }
 	return c
 }
