@@ -126,7 +126,8 @@ func alertOfAStoppedWorker(t *testing.T, s *livelab.Stack) {
 	}
 	require.NotEmpty(t, node)
 	instance := node // service discovery names it so
-	firing := fmt.Sprintf(`ALERTS{alertname=%q,alertstate="firing",instance=%q}`, monitoring.TargetDown, instance)
+	// Of one job: the node's cAdvisor is down too.
+	firing := fmt.Sprintf(`ALERTS{alertname=%q,alertstate="firing",instance=%q,job=%q}`, monitoring.TargetDown, instance, course.JobNodeExporter)
 	require.Empty(t, prometheusSays(t, s, firing))
 	begin := time.Now()
 	docker(t, "stop", node)
