@@ -224,7 +224,7 @@ func renewed(image v1.Image, fill int) (v1.Image, error) {
 	}
 	if fill > 0 {
 		content := make([]byte, fill*1e6)
-		rand.Read(content) //nolint:errcheck // never fails
+		rand.Read(content)                                 //nolint:errcheck // never fails
 		made, err := entry(".bench-fill", string(content)) // whose end may be that of the layer
 		if err != nil {
 			return nil, err
