@@ -215,7 +215,7 @@ func (a *API) Save(ctx context.Context, id string) (io.ReadCloser, error) {
 func (a *API) path(p string) string { return fmt.Sprintf("/v1.%d%s", a.minor, p) }
 
 func (a *API) get(ctx context.Context, path string, query url.Values, into any) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, getTimeout, fmt.Errorf("Docker does not answer within %s; restart it", getTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, getTimeout, &Error{Problem: fmt.Sprintf("Docker does not answer within %s", getTimeout), Remedy: "restart it"})
 	defer cancel()
 	body, err := a.do(ctx, http.MethodGet, path, query, "", nil)
 	if err == nil {
