@@ -398,7 +398,8 @@ func (d *download) open(ctx context.Context) (*reader, error) {
 		if file == nil {
 			file, opened = os.Open(d.file)
 		}
-		return true
+		// A download that fails removes its file before it says why.
+		return d.ended || !errors.Is(opened, fs.ErrNotExist)
 	})
 	if err = errors.Join(err, opened); err != nil {
 		if file != nil {
