@@ -39,6 +39,9 @@ func Write(root, dir string) error {
 		if _, err := os.Stat(filepath.Join(dir, hosts, "pulumi-language-"+Runtime)); err != nil {
 			return fmt.Errorf("%s has something else in it; name another folder: %w", dir, err)
 		}
+		if _, err := os.Stat(filepath.Join(dir, ".bootcamp")); err == nil {
+			return fmt.Errorf("%s is in use: labs have their state there (.bootcamp); name another folder", dir)
+		}
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err

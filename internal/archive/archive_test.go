@@ -72,6 +72,11 @@ func TestWrite(t *testing.T) {
 	require.NoError(t, Write(root, dir))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "stale"), nil, 0o600))
 	require.NoError(t, Write(root, dir))
+	assert.NoFileExists(t, filepath.Join(dir, "stale"))
+	used := filepath.Join(dir, ".bootcamp")
+	require.NoError(t, os.Mkdir(used, 0o700))
+	require.ErrorContains(t, Write(root, dir), ".bootcamp")
+	require.NoError(t, os.Remove(used)) // it is there still
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	var names []string

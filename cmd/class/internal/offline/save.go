@@ -72,7 +72,7 @@ func (s *Saver) Save(ctx context.Context, file string, force bool) (size int64, 
 	if _, err := os.Lstat(file); err == nil && !force {
 		return 0, fmt.Errorf("%s: %w; name another one, or take --force", file, fs.ErrExist)
 	}
-	out, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*.part") // nobody else's
+	out, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+"-*.part") // nobody else's
 	if err != nil {
 		return 0, err
 	}
