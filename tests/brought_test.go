@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/components/images"
+	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/settings"
 	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/hostimages"
@@ -96,21 +97,41 @@ func mirrorIsAsked(t *testing.T, name string, r *Recording, mirror string) {
 		assert.Empty(t, r.Of(commandType, images.MirrorName), name)
 		return
 	}
-	want := []string{"cluster-image", images.MirrorName}
+	want := []string{kind.PrepareName, images.MirrorName}
 	if len(r.Of(commandType, images.PullName)) > 0 {
 		want = append(want, images.PullName, images.LoadName)
 		assert.Contains(t, r.One(t, commandType, images.LoadName).DependsOn, r.One(t, commandType, images.MirrorName).URN, "%s: it may restart what images are loaded into", name)
 	}
 	assert.ElementsMatch(t, want, asks, name)
-	cluster, image, nodes := r.One(t, commandType, "cluster"), r.One(t, commandType, "cluster-image"), r.One(t, commandType, images.MirrorName)
-	assert.Contains(t, cluster.DependsOn, image.URN, name)
-	assert.Contains(t, image.Object()["stdin"], at(programObjects(t, r)["Cluster"], "nodes").([]any)[0].(map[string]any)["image"], name)
+	cluster, nodes := r.One(t, commandType, "cluster"), r.One(t, commandType, images.MirrorName)
 	assert.Contains(t, nodes.DependsOn, cluster.URN, name)
 	assert.Equal(t, cluster.URN, nodes.DeletedWith, "%s: a cluster that goes need not be told", name)
 	assert.NotEmpty(t, at(nodes.Object(), "environment", kindcluster.EnvMade), "%s: another cluster has it run again", name)
 	for _, res := range r.Kubernetes() {
 		assert.Contains(t, res.DependsOn, nodes.URN, "%s of %s", res, name)
 	}
+}
+
+// TestClusterIsPrepared: what a cluster needs of its host is looked for before each that is
+// made, and so before the one is given up that it takes the place of; with the same cluster
+// nothing is looked for again.
+func TestClusterIsPrepared(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for name, run := range golden {
+		r := run.Good(t)
+		if r.shared() {
+			assert.Empty(t, r.Of(commandType, kind.PrepareName), name)
+			continue
+		}
+		seen++
+		cluster, prepare := r.One(t, commandType, "cluster"), r.One(t, commandType, kind.PrepareName)
+		assert.Contains(t, cluster.DependsOn, prepare.URN, name)
+		assert.Equal(t, cluster.Object()["stdin"], prepare.Object()["stdin"], name)
+		assert.Nil(t, prepare.Object()["triggers"], "%s: replaced, it would replace what depends on it", name)
+		assert.NotContains(t, cluster.ReplaceWith, prepare.URN, name)
+	}
+	assert.Greater(t, seen, 3)
 }
 
 // TestImagesOfTwoPods: an image of several pods is told once, and for every node where one

@@ -54,6 +54,7 @@ var shellRE = regexp.MustCompile(`(^|[\[ /])(sh|bash|ash|dash|busybox)(]| |$)`)
 // update runs create again, which a token may and a cluster may not.
 var commandVerbs = map[string][]any{
 	"[./class kindcluster] claim":        {"claim", "delete"},
+	"[./class kindcluster] prepare":      {"prepare", nil},
 	"[./class kindcluster] create":       {"kubeconfig", "delete"},
 	"[./class kindcluster] takeover":     {"takeover", nil},
 	"[./class kindcluster] pull":         {"pull", nil},
@@ -68,7 +69,7 @@ var commandVerbs = map[string][]any{
 }
 
 // printNoSecret are those of them, by create, whose output may be seen.
-var printNoSecret = []any{kindcluster.VerbClaim, takeover.Verb, hostimages.VerbPull, hostimages.VerbLoad, kindcluster.VerbMirror}
+var printNoSecret = []any{kindcluster.VerbClaim, kindcluster.VerbPrepare, takeover.Verb, hostimages.VerbPull, hostimages.VerbLoad, kindcluster.VerbMirror}
 
 // ignored are the changes that a resource may be blind to, by its name: what earlier
 // versions of this program set another way, and what would make all anew.

@@ -26,6 +26,12 @@ import (
 // Type is the type token of a kind cluster.
 const Type = "bootcamp:cluster:Kind"
 
+// Names of the commands before the one that makes the cluster, which is the lab's.
+const (
+	ClaimName   = "cluster-claim"
+	PrepareName = "cluster-prepare"
+)
+
 // Args describe a kind cluster on this machine's Docker.
 type Args struct {
 	Name      string // kind's name of the cluster; see kindcluster.Name
@@ -33,7 +39,7 @@ type Args struct {
 	NodeImage string // kind node image with a tag or a digest
 	NodePort  int    // the port on every node that HostPort leads to
 	HostPort  int    // on 127.0.0.1; 0 is none
-	Mirror    string // URL of the mirror that the node image comes from; empty is none
+	Mirror    string // URL of the mirror that is asked first for the node image; empty is none
 	// TakeOver are objects that may have been made by hand, and that the stack is to make.
 	TakeOver []takeover.Object
 }
@@ -86,12 +92,12 @@ func (c *Cluster) Options(before ...pulumi.Resource) []pulumi.ResourceOption {
 // New registers a kind cluster (course, chapter 0-3) and its provider. The
 // cluster is made, and all nodes are Ready, before anything is put on it.
 //
-// Where there is a mirror, Docker is given the node image from there first. Two commands
-// make the cluster: the claim, a random mark that is in the state before
-// anything is built, and the cluster, whose nodes bear that mark. So an `up`
-// that is killed while kind works is taken over by the next `up` and removed by
-// the next `destroy` (the claim's delete), though the state never heard of the
-// cluster; and a cluster without the mark is never touched.
+// Three commands make it: the claim, a random mark that is in the state before
+// anything is built; what the cluster needs of the host, its node image and its port, so
+// that no cluster is given up for one that cannot be made; and the cluster, whose nodes
+// bear that mark. So an `up` that is killed while kind works is taken over by the next
+// `up` and removed by the next `destroy` (the claim's delete), though the state never
+// heard of the cluster; and a cluster without the mark is never touched.
 func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOption) (*Cluster, error) {
 	if args == nil {
 		return nil, errors.New("kind.New: args are nil")
@@ -125,21 +131,21 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 
-	var before []pulumi.Resource
-	if args.Mirror != "" { // a command of its own: another mirror is no other cluster
-		image, err := local.NewCommand(ctx, name+"-image", &local.CommandArgs{
-			Interpreter:            interpreter,
-			Create:                 pulumi.String(hostimages.VerbPull),
-			Update:                 pulumi.String(hostimages.VerbPull),
-			Stdin:                  pulumi.String(hostimages.List([]hostimages.Wanted{{Image: args.NodeImage}})),
-			Environment:            pulumi.StringMap{hostimages.EnvMirror: pulumi.String(args.Mirror)},
-			Logging:                local.LoggingStderr,
-			AddPreviousOutputInEnv: pulumi.Bool(false),
-		}, pulumi.Parent(c), tool.Timeouts("30m"))
-		if err != nil {
-			return nil, err
-		}
-		before = append(before, image)
+	prepareEnv := pulumi.StringMap{kindcluster.EnvName: pulumi.String(args.Name), kindcluster.EnvClaim: claim.Stdout}
+	if args.Mirror != "" {
+		prepareEnv[hostimages.EnvMirror] = pulumi.String(args.Mirror)
+	}
+	prepare, err := local.NewCommand(ctx, name+"-prepare", &local.CommandArgs{
+		Interpreter:            interpreter,
+		Create:                 pulumi.String(kindcluster.VerbPrepare),
+		Update:                 pulumi.String(kindcluster.VerbPrepare),
+		Stdin:                  pulumi.String(config),
+		Environment:            prepareEnv,
+		Logging:                local.LoggingStderr,
+		AddPreviousOutputInEnv: pulumi.Bool(false),
+	}, pulumi.Parent(c), tool.Timeouts("30m"))
+	if err != nil {
+		return nil, err
 	}
 	kind, err := local.NewCommand(ctx, name, &local.CommandArgs{
 		Interpreter: interpreter,
@@ -153,7 +159,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		AddPreviousOutputInEnv: pulumi.Bool(false),
 		Triggers:               pulumi.Array{pulumi.String(digest(config)), claim.Stdout},
 	}, pulumi.Parent(c), pulumi.DeleteBeforeReplace(true), tool.Timeouts("30m"),
-		pulumi.AdditionalSecretOutputs([]string{"stdout"}), pulumi.DependsOn(before))
+		pulumi.AdditionalSecretOutputs([]string{"stdout"}), pulumi.DependsOn([]pulumi.Resource{prepare}))
 	if err != nil {
 		return nil, err
 	}

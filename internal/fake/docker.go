@@ -27,6 +27,7 @@ import (
 type Docker struct {
 	Clusters map[string]*Cluster // by kind's name
 	As       map[string]string   // names that it has images under, where those are not their own
+	Ports    map[int]Publisher   // of the host, that containers publish
 	Changes  []string            // every change, in order: "create cluster NAME", "start NODE"
 	Fault    Fault               // of a change to come; it comes once
 	Dead     bool                // whoever changes the machine has been killed; see Revive
@@ -42,6 +43,9 @@ type Docker struct {
 
 // Call is one of the driver's methods.
 type Call string
+
+// Publisher is a container that publishes a port, and the kind cluster that it is of.
+type Publisher struct{ Container, Cluster string }
 
 // The calls.
 const (
@@ -293,6 +297,11 @@ func (d *Docker) Containers(ctx context.Context, cluster string) ([]kindcluster.
 // Pull finds that the image is there, under its own name or as As says.
 func (d *Docker) Pull(ctx context.Context, image string, _ io.Writer) (string, error) {
 	return cmp.Or(d.As[image], image), d.asked(ctx, Pull, image)
+}
+
+// Publisher says what Ports says.
+func (d *Docker) Publisher(_ context.Context, port int) (container, cluster string, err error) {
+	return d.Ports[port].Container, d.Ports[port].Cluster, nil
 }
 
 // Mirror notes the mirror that a node asks.

@@ -12,7 +12,7 @@ import (
 // can reach: another user of the machine could lock our files there, or put theirs
 // in their place. It is on the machine's own disk, where locks can be relied on.
 func Dir() (string, error) {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("bootcamp-%d", os.Getuid()))
+	dir := filepath.Join(temp(), fmt.Sprintf("bootcamp-%d", os.Getuid()))
 	var info fs.FileInfo
 	for info == nil { // a run that ends removes it
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

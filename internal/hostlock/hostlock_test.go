@@ -3,6 +3,8 @@ package hostlock
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -75,4 +77,53 @@ func TestDir(t *testing.T) {
 		assert.ErrorContains(t, err, dir+" is not a folder of this user alone", name)
 		require.NoError(t, os.Remove(dir))
 	}
+}
+
+// TestScratch: it is another program's folder for temporary files, from within which the
+// host's locks are found; it goes with the run, and with the next one's where that was
+// killed, but not while its process lives.
+func TestScratch(t *testing.T) {
+	base := t.TempDir()
+	t.Setenv("TMPDIR", base)
+	env, remove, err := Scratch(t.Context())
+	require.NoError(t, err)
+	locks, err := Dir()
+	require.NoError(t, err)
+	var mine string
+	for _, pair := range env {
+		name, value, _ := strings.Cut(pair, "=")
+		if name == "TMPDIR" {
+			mine = value
+		}
+	}
+	require.DirExists(t, mine)
+	assert.ElementsMatch(t, []string{EnvTemp + "=" + base, "TMPDIR=" + mine, "TMP=" + mine, "TEMP=" + mine}, env)
+	info, err := os.Stat(mine)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	require.NoError(t, os.WriteFile(filepath.Join(mine, "kubeconfig1"), nil, 0o600))
+
+	t.Run("as the other program has it", func(t *testing.T) {
+		for _, pair := range env {
+			name, value, _ := strings.Cut(pair, "=")
+			t.Setenv(name, value)
+		}
+		dir, err := Dir()
+		require.NoError(t, err)
+		assert.Equal(t, locks, dir)
+	})
+
+	killed := filepath.Join(locks, "run-killed")
+	require.NoError(t, os.Mkdir(killed, 0o700))
+	for _, name := range []string{"lock", "kubeconfig2"} {
+		require.NoError(t, os.WriteFile(filepath.Join(killed, name), nil, 0o600))
+	}
+	_, removeOther, err := Scratch(t.Context())
+	require.NoError(t, err)
+	assert.NoDirExists(t, killed)
+	assert.FileExists(t, filepath.Join(mine, "kubeconfig1"))
+	removeOther()
+	assert.DirExists(t, mine)
+	remove()
+	assert.NoDirExists(t, locks)
 }

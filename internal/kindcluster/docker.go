@@ -38,6 +38,8 @@ const roleLabel = "io.x-k8s.kind.role"
 // DockerDriver is the Driver of kind's library and the docker command. Each call has
 // a kubeconfig file of its own, so the user's is never read or written.
 type DockerDriver struct {
+	ImageMirror string // URL of one that is asked first for node images; empty is none
+
 	kind *kind.Provider
 }
 
@@ -103,10 +105,16 @@ func (d *DockerDriver) Pull(ctx context.Context, image string, log io.Writer) (s
 	}
 	defer api.Close()
 	host := hostimages.New(api, log)
+	host.Mirror = hostimages.Mirror{URL: d.ImageMirror, Platform: api.Platform}
 	if err := host.Pull(ctx, []string{image}); err != nil {
 		return "", err
 	}
 	return host.NameOf(ctx, image)
+}
+
+// Publisher asks Docker.
+func (*DockerDriver) Publisher(ctx context.Context, port int) (container, cluster string, err error) {
+	return docker.Publisher(ctx, port)
 }
 
 // Create runs kind, which removes what it made where it fails.

@@ -16,8 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +52,7 @@ const (
 const (
 	Tool           = "kindcluster"
 	VerbClaim      = "claim"      // print the stack's claim
+	VerbPrepare    = "prepare"    // have ready what the cluster needs of the host
 	VerbCreate     = "create"     // make the cluster exist, print its kubeconfig
 	VerbKubeconfig = "kubeconfig" // print its kubeconfig
 	VerbDelete     = "delete"     // remove it if it has the claim
@@ -79,6 +83,8 @@ var (
 	ErrLeft = errors.New("could not be removed")
 	// ErrNotReady: nodes are missing, or they or what rules them do not work.
 	ErrNotReady = errors.New("not all nodes work")
+	// ErrPort: a port of the host that the cluster is to have is another's.
+	ErrPort = errors.New("cannot be used")
 	// ErrConfig: kind's configuration has an error.
 	ErrConfig = errors.New("the kind configuration on standard input")
 	// ErrName and ErrClaim: an Identity's field cannot be used.
@@ -131,6 +137,9 @@ type Driver interface {
 	// Pull makes sure that Docker has an image, and returns the name that it has it
 	// under; progress goes to log.
 	Pull(ctx context.Context, image string, log io.Writer) (as string, err error)
+	// Publisher tells which container publishes a port of the host, and the kind cluster
+	// that it is of; both are empty where none does.
+	Publisher(ctx context.Context, port int) (container, cluster string, err error)
 	// Create builds the cluster; where it fails, nothing of it is left.
 	Create(ctx context.Context, cluster string, config *v1alpha4.Cluster) error
 	// Delete removes all nodes of the cluster.
@@ -207,11 +216,74 @@ func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string
 		return "", ctx.Err()
 	default:
 		m.say("cluster %s was left unfinished or has another shape; rebuilding it", c.Name)
+		if err := m.pull(ctx, wanted); err != nil { // before anything is given up
+			return "", err
+		}
 		if err := m.remove(ctx, c.Name); err != nil {
 			return "", err
 		}
 	}
 	return m.build(ctx, c.Name, wanted, mark)
+}
+
+// Prepare has ready what a cluster of this configuration needs of the host: Docker has the
+// image of its nodes, and its ports are free or the cluster's own. A cluster that is
+// there in this shape has it all. Its error is ErrPort or one of Driver.Pull's: what was
+// there before is as it was.
+func (m *Manager) Prepare(ctx context.Context, c Identity, config []byte) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	wanted, err := decode(config)
+	if err != nil {
+		return err
+	}
+	if err := m.Driver.Ping(ctx); err != nil {
+		return err
+	}
+	found, err := m.Driver.Containers(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 && allMarked(found, MarkPath(c.Claim, config)) {
+		return nil
+	}
+	for _, node := range wanted.Nodes {
+		for _, mapping := range node.ExtraPortMappings {
+			if err := m.portFits(ctx, c.Name, int(mapping.HostPort)); err != nil {
+				return err
+			}
+		}
+	}
+	return m.pull(ctx, wanted)
+}
+
+// portFits looks for who has a port of the host.
+func (m *Manager) portFits(ctx context.Context, cluster string, port int) error {
+	taken := ListenOnce(port)
+	if taken == nil || errors.Is(taken, fs.ErrPermission) { // which Docker may have
+		return nil
+	}
+	container, of, err := m.Driver.Publisher(ctx, port)
+	switch {
+	case err != nil:
+		return err
+	case of == cluster:
+		return nil
+	case container != "":
+		return fmt.Errorf("hostPort %d %w: container %s has it; end that container or set another hostPort", port, ErrPort, container)
+	default:
+		return fmt.Errorf("hostPort %d %w (%w); end the program that has it or set another hostPort", port, ErrPort, taken)
+	}
+}
+
+// ListenOnce returns why a port of 127.0.0.1 cannot be used.
+func ListenOnce(port int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Cluster, mark string) (_ string, err error) {

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,6 +108,96 @@ func TestEnsureCreates(t *testing.T) {
 	}
 	assert.Equal(t, v1alpha4.ControlPlaneRole, made.Nodes[0].Role)
 	assert.Equal(t, v1alpha4.WorkerRole, made.Nodes[1].Role)
+}
+
+// TestPrepare: nothing of a cluster is given up for one that its host has not the image or
+// the port for.
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { taken.Close() })
+	port := taken.Addr().(*net.TCPAddr).Port
+	mapped := fmt.Sprintf(oneNode+"  extraPortMappings:\n  - hostPort: %d\n    containerPort: 30080\n", port)
+	other := strings.ReplaceAll(twoNodes, "node:1", "node:2")
+	prepare := func(t *testing.T, change func(d *fake.Docker, c Identity), config string) (pulled []string, err error) {
+		t.Helper()
+		m, d, c := built(t)
+		var mu sync.Mutex
+		d.On = func(_ context.Context, call fake.Call, of string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if call == fake.Pull {
+				pulled = append(pulled, of)
+				if of == "node:2" {
+					return errBoom
+				}
+			}
+			return nil
+		}
+		before := slices.Clone(d.Changes)
+		if change != nil {
+			change(d, c)
+		}
+		err = m.Prepare(t.Context(), c, []byte(config))
+		assert.Equal(t, before, d.Changes)
+		return pulled, err
+	}
+	t.Run("a cluster that is there in this shape has it all", func(t *testing.T) {
+		t.Parallel()
+		pulled, err := prepare(t, nil, twoNodes)
+		assert.NoError(t, err)
+		assert.Empty(t, pulled)
+	})
+	t.Run("another shape of the same image", func(t *testing.T) {
+		t.Parallel()
+		pulled, err := prepare(t, nil, oneNode)
+		assert.NoError(t, err)
+		assert.Equal(t, []string{"node:1"}, pulled)
+	})
+	t.Run("an image that cannot be pulled", func(t *testing.T) {
+		t.Parallel()
+		_, err := prepare(t, nil, other)
+		assert.Equal(t, errBoom, err)
+	})
+	t.Run("a port that another program has", func(t *testing.T) {
+		t.Parallel()
+		pulled, err := prepare(t, nil, mapped)
+		assert.ErrorIs(t, err, ErrPort)
+		assert.ErrorContains(t, err, fmt.Sprintf("hostPort %d cannot be used (listen tcp 127.0.0.1:%d", port, port))
+		assert.Empty(t, pulled)
+	})
+	t.Run("a port that another container has", func(t *testing.T) {
+		t.Parallel()
+		_, err := prepare(t, func(d *fake.Docker, _ Identity) { d.Ports = map[int]fake.Publisher{port: {Container: "web"}} }, mapped)
+		assert.EqualError(t, err, fmt.Sprintf("hostPort %d cannot be used: container web has it; end that container or set another hostPort", port))
+	})
+	t.Run("a port that the cluster has", func(t *testing.T) {
+		t.Parallel()
+		pulled, err := prepare(t, func(d *fake.Docker, c Identity) {
+			d.Ports = map[int]fake.Publisher{port: {Container: "x-control-plane", Cluster: c.Name}}
+		}, mapped)
+		assert.NoError(t, err)
+		assert.Equal(t, []string{"node:1"}, pulled)
+	})
+	t.Run("what is not a configuration, or whose", func(t *testing.T) {
+		t.Parallel()
+		m, _, c := setup(t)
+		assert.ErrorIs(t, m.Prepare(t.Context(), c, []byte("kind: [")), ErrConfig)
+		assert.ErrorIs(t, m.Prepare(t.Context(), Identity{Name: c.Name, Claim: "x"}, []byte(oneNode)), ErrClaim)
+	})
+}
+
+// TestEnsurePullsBeforeItRemoves: a cluster that has another shape stays where the image of
+// the new one cannot be had.
+func TestEnsurePullsBeforeItRemoves(t *testing.T) {
+	t.Parallel()
+	m, d, c := built(t)
+	fails(d, errBoom, fake.Pull)
+	before := slices.Clone(d.Changes)
+	_, err := m.Ensure(t.Context(), c, []byte(strings.ReplaceAll(twoNodes, "node:1", "node:2")))
+	assert.Equal(t, errBoom, err)
+	assert.Equal(t, before, d.Changes)
 }
 
 // TestEnsurePullsNodeImages: each once, before kind builds; where one does not come nothing

@@ -19,16 +19,18 @@ import (
 	kindcmd "sigs.k8s.io/kind/pkg/cmd"
 )
 
-const kindclusterUsage = `usage: ./class kindcluster claim | create | kubeconfig | mirror | unmirror | pull | load |
-                           takeover | delete
+const kindclusterUsage = `usage: ./class kindcluster claim | prepare | create | kubeconfig | mirror | unmirror | pull |
+                           load | takeover | delete
   claim       print the stack's claim, its mark: a new one, or the one it has
+  prepare     have Docker have the node image of $BOOTCAMP_CLUSTER (kind's configuration on standard
+              input), and see that its port is free, before a cluster is given up for it
   create      make $BOOTCAMP_CLUSTER exist (kind's configuration on standard input), print its kubeconfig
   kubeconfig  print the kubeconfig of $BOOTCAMP_CLUSTER
   mirror      have the nodes of $BOOTCAMP_CLUSTER ask $BOOTCAMP_IMAGE_MIRROR first for images
   unmirror    have them ask none
   pull        pull those of the images (JSON on standard input) that Docker has not; of what it
               cannot, warn. The cluster need not be there
-              ($BOOTCAMP_IMAGE_MIRROR, where it is set, is asked first, by load too)
+              ($BOOTCAMP_IMAGE_MIRROR, where it is set, is asked first, by prepare and load too)
   load        load them into those nodes of $BOOTCAMP_CLUSTER that are to run them and have them not
   takeover    delete those of $BOOTCAMP_OBJECTS in $BOOTCAMP_CLUSTER that are there, that Pulumi
               did not make, and that the last run did not print; print all
@@ -60,7 +62,9 @@ func runKindcluster(ctx context.Context, args []string) error {
 		fmt.Println(printed)
 		return nil
 	}
-	m := &kindcluster.Manager{Driver: kindcluster.NewDockerDriver(kindcmd.NewLogger()), Log: os.Stderr}
+	driver := kindcluster.NewDockerDriver(kindcmd.NewLogger())
+	driver.ImageMirror = os.Getenv(hostimages.EnvMirror)
+	m := &kindcluster.Manager{Driver: driver, Log: os.Stderr}
 	c := kindcluster.Identity{Name: os.Getenv(kindcluster.EnvName), Claim: os.Getenv(kindcluster.EnvClaim)}
 	if c.Claim == "" { // the claim's own delete
 		c.Claim = printed
@@ -68,9 +72,14 @@ func runKindcluster(ctx context.Context, args []string) error {
 	var out string
 	var err error
 	switch args[0] {
-	case kindcluster.VerbCreate:
+	case kindcluster.VerbPrepare, kindcluster.VerbCreate:
 		var config []byte
-		if config, err = io.ReadAll(os.Stdin); err == nil {
+		if config, err = io.ReadAll(os.Stdin); err != nil {
+			break
+		}
+		if args[0] == kindcluster.VerbPrepare {
+			err = m.Prepare(ctx, c, config)
+		} else {
 			out, err = m.Ensure(ctx, c, config)
 		}
 	case kindcluster.VerbKubeconfig:

@@ -40,7 +40,7 @@ func TestNoShell(t *testing.T) {
 		}
 		for _, key := range []resource.PropertyKey{"create", "update", "delete"} {
 			verb := text(in, key)
-			if verb == "" && key == "delete" && slices.Contains([]string{tool.TakeOverName, "cluster-image", images.PullName, images.LoadName}, r.URN.Name()) {
+			if verb == "" && key == "delete" && slices.Contains([]string{tool.TakeOverName, "cluster-prepare", images.PullName, images.LoadName}, r.URN.Name()) {
 				continue // there is nothing to run
 			}
 			require.Regexp(t, `^[a-z]+$`, verb, "the argument is a word of the program's own")

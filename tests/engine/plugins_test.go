@@ -232,6 +232,10 @@ func kindclusterTool(ctx context.Context, w *world, verb string, env map[string]
 	case kindcluster.VerbClaim:
 		err = w.Change("claim", func(bool) error { return nil })
 		out = cmp.Or(env[kindcluster.EnvPrinted], kindcluster.NewClaim())
+	case kindcluster.VerbPrepare:
+		if err = w.Change("prepare", func(bool) error { return nil }); err == nil {
+			err = m.Prepare(ctx, c, []byte(stdin))
+		}
 	case kindcluster.VerbCreate:
 		out, err = m.Ensure(ctx, c, []byte(stdin))
 	case kindcluster.VerbKubeconfig:

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"k8sbootcamp/components/editions"
 	labs "k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/course"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/lesson"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
@@ -166,6 +169,42 @@ func TestDestroyWithoutCluster(t *testing.T) {
 	out, err = s.Destroy()
 	require.NoError(t, err, out)
 	assert.Contains(t, out, "have been deleted")
+}
+
+// TestClusterIsKept: a cluster is not given up for one whose node image or port cannot be
+// had, which is said; and with what it had before there is nothing to do.
+func TestClusterIsKept(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	port := strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)
+	s := livelab.New(t).Stack(livelab.Unique("kept"), map[string]string{"workers": "0", "chapter": "3-3"})
+	out, err := s.Up()
+	require.NoError(t, err, out)
+	before, image := s.Containers(), livelab.Keys()["nodeImage"]
+	require.Len(t, before, 1)
+
+	for key, f := range map[string]struct{ value, said string }{
+		"nodeImage": {"registry.invalid/node:1", "image registry.invalid/node:1: " + string(hostimages.NoSuchHost)},
+		"hostPort":  {port, "hostPort " + port + " cannot be used"},
+	} {
+		s.Set(key, f.value)
+		out, err := s.Up()
+		require.Error(t, err, out)
+		assert.Contains(t, out, f.said)
+		assert.Equal(t, before, s.Containers(), key)
+		if key == "nodeImage" && image != "" {
+			s.Set(key, image)
+		} else {
+			s.Unset(key)
+		}
+	}
+	out, err = s.Up("--expect-no-changes")
+	require.NoError(t, err, out)
+	assert.Equal(t, before, s.Containers())
+	assert.Contains(t, kubectl(t, s, "get", "deployment", course.App), "1/1")
+	out, err = s.Destroy()
+	require.NoError(t, err, out)
 }
 
 // accepts asks the course's questions with the stack's own kubeconfig.

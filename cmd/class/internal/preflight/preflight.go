@@ -6,12 +6,10 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
@@ -111,7 +109,7 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 		}
 		lab := Lab{Stack: s}
 		if port := s.HostPort(); port != 0 {
-			lab.Taken = tryListen(port)
+			lab.Taken = kindcluster.ListenOnce(port)
 		}
 		m.Labs = append(m.Labs, lab)
 	}
@@ -171,15 +169,6 @@ func lookPulls(stacks []*config.Stack, has func(image string) bool) []pulls.Regi
 // hasImage tells whether Docker has an image, under whichever of its names.
 func hasImage(ctx context.Context, image string) bool {
 	return slices.ContainsFunc(hostimages.LocalNames(image), func(name string) bool { return docker.HasImage(ctx, name) })
-}
-
-// tryListen returns why a port of 127.0.0.1 cannot be used.
-func tryListen(port int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // tryWrite makes a file in the folder, or where it will be made, and removes it.

@@ -274,16 +274,6 @@ func TestLookInterrupted(t *testing.T) {
 
 // The real probes, each on what a new user's machine may lack.
 
-func TestRealPort(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	port := l.Addr().(*net.TCPAddr).Port
-	assert.ErrorIs(t, tryListen(port), syscall.EADDRINUSE)
-	l.Close()
-	assert.NoError(t, tryListen(port))
-}
-
 func TestRealFolder(t *testing.T) {
 	dir := t.TempDir()
 	assert.NoError(t, tryWrite(filepath.Join(dir, "not", "yet")))

@@ -9,6 +9,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/stretchr/testify/assert"
+
+	"k8sbootcamp/components/kind"
 )
 
 const (
@@ -103,15 +105,24 @@ func TestTakeOver(t *testing.T) {
 }
 
 // TestImages: they are pulled beside the cluster, whose steps are shown; then how far they
-// are. What cannot be pulled is said at once, for it may fail the lab in the end.
+// are. What cannot be pulled is said at once, for it may fail the lab in the end. No phase
+// is left for another's moment.
 func TestImages(t *testing.T) {
 	const (
-		pull = "urn:pulumi:x::bootcamp::bootcamp:images:Images$command:local:Command::images-pull"
-		load = "urn:pulumi:x::bootcamp::bootcamp:images:Images$command:local:Command::images-load"
+		of      = "urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::"
+		claim   = of + kind.ClaimName
+		prepare = of + kind.PrepareName
+		pull    = "urn:pulumi:x::bootcamp::bootcamp:images:Images$command:local:Command::images-pull"
+		load    = "urn:pulumi:x::bootcamp::bootcamp:images:Images$command:local:Command::images-load"
 	)
 	printed, shown := track(
 		begins(apitype.OpCreate, pull),
+		begins(apitype.OpCreate, claim),
 		said("info#err", pull, "image a/b:1: 1.5 MB\n"),
+		ends(apitype.OpCreate, claim),
+		begins(apitype.OpCreate, prepare),
+		said("info#err", prepare, "image node:1: 3.0 MB\n"),
+		ends(apitype.OpCreate, prepare),
 		begins(apitype.OpCreate, cluster),
 		said("info#err", pull, "image a/b:1: 2.5 MB\nwarning: image a/c:1: gone\nimage a/b:1: 3.5 MB\n"),
 		said("info#err", cluster, " * Preparing nodes\n"),
@@ -126,7 +137,12 @@ func TestImages(t *testing.T) {
 		"[x] loading the images into the nodes\n[x] deleting the lab's objects\n", printed)
 	assert.Equal(t, []string{
 		"pulling the images: Command images-pull",
+		"pulling the images: Command images-pull",
 		"pulling the images: image a/b:1: 1.5 MB",
+		"pulling the images: image a/b:1: 1.5 MB",
+		"pulling the images: Command cluster-prepare and 1 more",
+		"pulling the images: image node:1: 3.0 MB",
+		"pulling the images: Command images-pull",
 		"creating the cluster: Command cluster and 1 more",
 		"creating the cluster: Command cluster and 1 more",
 		"creating the cluster: Command cluster: * Preparing nodes",

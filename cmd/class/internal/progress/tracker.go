@@ -42,6 +42,7 @@ var verbs = map[apitype.OpType]string{
 // their names.
 var doing = map[string]struct{ verb, what string }{
 	tool.TakeOverName: {"looking for", "what was made by hand"},
+	kind.PrepareName:  {"pulling", "the images"}, // the nodes'
 	images.PullName:   {"pulling", "the images"},
 	images.LoadName:   {"loading", "the images into the nodes"},
 }
@@ -57,6 +58,9 @@ func (l *Line) Event(e events.EngineEvent) {
 		verb, counts := verbs[m.Op]
 		custom := m.New != nil && m.New.Custom || m.Old != nil && m.Old.Custom
 		if !counts || !custom || strings.HasPrefix(m.Type, "pulumi:") { // providers take no time
+			return
+		}
+		if verb == "creating" && resource.URN(m.URN).Name() == kind.ClaimName { // nor does a mark
 			return
 		}
 		t.open = append(t.open, operation{resource.URN(m.URN), verb})
@@ -164,7 +168,7 @@ func (l *Line) diagnostic(d *apitype.DiagnosticEvent) {
 		// a Deployment still waits for.
 		if now, any := l.events.longest(); any && resource.URN(d.URN) == now.urn {
 			line := message[strings.LastIndexByte(message, '\n')+1:]
-			if name != images.PullName && name != images.LoadName { // whose lines name what they are about
+			if _, brings := doing[name]; !brings { // whose lines name what they are about
 				line = Short(now.urn) + ": " + line
 			}
 			l.Detail(line)

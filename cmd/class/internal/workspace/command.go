@@ -13,13 +13,16 @@ import (
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/util/cmdutil"
+
+	"k8sbootcamp/internal/hostlock"
 )
 
-// Command runs the CLI for the Automation API, as the SDK's own does, with two
+// Command runs the CLI for the Automation API, as the SDK's own does, with three
 // differences. The CLI is in a process group of its own, so a Ctrl-C on the
 // terminal reaches it once, through the context, and not twice (which Pulumi
-// takes for "stop at once"). And a cancelled run may take its time to stop
-// cleanly; only Kill ends it. Runs may overlap.
+// takes for "stop at once"). A cancelled run may take its time to stop
+// cleanly; only Kill ends it. And temporary files go with the run: Pulumi's Kubernetes
+// plugin leaves kubeconfigs among them. Runs may overlap.
 type Command struct {
 	CLI *CLI
 	// Kill, once done, ends the run and all its children without mercy.
@@ -39,10 +42,15 @@ func (c *Command) Run(ctx context.Context, workdir string, stdin io.Reader,
 	if err := ctx.Err(); err != nil {
 		return "", "", -1, err
 	}
+	scratch, remove, err := hostlock.Scratch(ctx)
+	if err != nil {
+		return "", "", -1, err
+	}
+	defer remove()
 	cmd := exec.CommandContext(c.Kill, c.CLI.Path, append([]string{"--non-interactive"}, args...)...)
 	cmd.Dir = workdir
 	cmd.Stdin = stdin
-	cmd.Env = append(append(os.Environ(), env...),
+	cmd.Env = append(append(append(os.Environ(), scratch...), env...),
 		"PULUMI_AUTOMATION_API=true",
 		"PATH="+filepath.Dir(c.CLI.Path)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	var stdout, stderr bytes.Buffer
@@ -55,7 +63,7 @@ func (c *Command) Run(ctx context.Context, workdir string, stdin io.Reader,
 	}
 	cmd.WaitDelay = 5 * time.Second // after the kill, for whoever still holds the pipes
 
-	err := cmd.Start()
+	err = cmd.Start()
 	if err == nil {
 		stop := context.AfterFunc(ctx, func() { _ = cmdutil.Interrupt(cmd.Process.Pid) })
 		err = cmd.Wait()

@@ -60,6 +60,23 @@ func TestCommand(t *testing.T) {
 	assert.Equal(t, -1, code)
 }
 
+// TestCommandLeavesNothing: what the CLI or a plugin puts among temporary files is gone.
+func TestCommandLeavesNothing(t *testing.T) {
+	base := t.TempDir()
+	t.Setenv("TMPDIR", base)
+	c := script(t, `echo secret >"$TMPDIR/kubeconfig123" && echo "$TMPDIR|$BOOTCAMP_TEMP"; [ "$2" = ok ]`)
+	for _, arg := range []string{"ok", "fails"} {
+		out, _, _, err := c.Run(t.Context(), t.TempDir(), nil, nil, nil, nil, arg)
+		assert.Equal(t, arg == "ok", err == nil, err)
+		its, outer, _ := strings.Cut(strings.TrimSpace(out), "|")
+		assert.True(t, strings.HasPrefix(its, base+string(filepath.Separator)), its)
+		assert.Equal(t, base, outer)
+		left, err := os.ReadDir(base)
+		require.NoError(t, err)
+		assert.Empty(t, left)
+	}
+}
+
 func TestCancelInterruptsOnceAndWaits(t *testing.T) {
 	c := script(t, `
 trap 'n=$((n+1)); echo caught $n' INT
