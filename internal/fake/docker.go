@@ -408,6 +408,19 @@ func (d *Docker) Kubeconfig(ctx context.Context, cluster string) (string, error)
 	return string(out), err
 }
 
+// Admin leads there too.
+func (d *Docker) Admin(ctx context.Context, cluster string) (kindcluster.Admin, error) {
+	out, err := d.Kubeconfig(ctx, cluster)
+	if err != nil {
+		return kindcluster.Admin{}, err
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(out))
+	if err != nil {
+		return kindcluster.Admin{}, err
+	}
+	return kindcluster.Admin{Kubeconfig: []byte(out), Server: config.Host}, nil
+}
+
 // Start starts the nodes that do not run.
 func (d *Docker) Start(ctx context.Context, cluster string) error {
 	return d.each(ctx, Start, cluster, true)

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	kind "sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/cluster/constants"
@@ -31,6 +32,12 @@ const finishedFile = "/kind/bootcamp.finished"
 
 // adminConf is kubeadm's kubeconfig inside the control plane.
 const adminConf = "/etc/kubernetes/admin.conf"
+
+// apiAddress has `docker inspect` tell where the control plane's API server is reached: by
+// the label of a Docker Desktop that is on another machine, as kind reads it, or at the port
+// that Docker publishes.
+const apiAddress = `{{with index .Config.Labels "desktop.docker.io/ports/6443/tcp"}}{{.}}{{else}}` +
+	`{{with index .NetworkSettings.Ports "6443/tcp"}}{{with index . 0}}{{.HostIp}}:{{.HostPort}}{{end}}{{end}}{{end}}`
 
 // roleLabel is kind's own of what a node's container is.
 const roleLabel = "io.x-k8s.kind.role"
@@ -211,6 +218,29 @@ func (d *DockerDriver) Kubeconfig(_ context.Context, cluster string) (string, er
 	return out, explain(fmt.Sprintf("the kubeconfig of cluster %s", cluster), err)
 }
 
+// Admin asks Docker two things at once. kind's own way to a kubeconfig asks it about each
+// node, several times.
+func (d *DockerDriver) Admin(ctx context.Context, cluster string) (admin Admin, err error) {
+	node := controlPlaneOf(cluster)
+	var both errgroup.Group
+	both.Go(func() (err error) {
+		admin.Kubeconfig, err = docker.Run(ctx, "exec", node, "cat", adminConf)
+		return err
+	})
+	both.Go(func() error {
+		address, err := docker.Run(ctx, "inspect", "--type", "container", "--format", apiAddress, node)
+		admin.Server = "https://" + string(bytes.TrimSpace(address))
+		if err == nil && len(bytes.TrimSpace(address)) == 0 {
+			err = errors.New("its API server's port is not published")
+		}
+		return err
+	})
+	if err := both.Wait(); err != nil {
+		return Admin{}, fmt.Errorf("the way to cluster %s: %w", cluster, err)
+	}
+	return admin, nil
+}
+
 // WaitReady waits with the kubectl inside the control plane, so the host needs none.
 func (d *DockerDriver) WaitReady(ctx context.Context, cluster string, want int, limit time.Duration) error {
 	node, err := d.controlPlane(cluster)
@@ -239,25 +269,28 @@ func (d *DockerDriver) WaitReady(ctx context.Context, cluster string, want int, 
 	}
 }
 
-// Ready asks Docker and, with the kubectl inside the control plane, the API server.
+// Ready asks Docker and, meanwhile, with the kubectl inside the control plane, the API
+// server.
 func (d *DockerDriver) Ready(ctx context.Context, cluster string, want int) error {
-	node, err := d.controlPlane(cluster)
-	if err != nil {
+	var found []Container
+	var both errgroup.Group
+	both.Go(func() (err error) {
+		found, err = d.Containers(ctx, cluster)
 		return err
-	}
-	found, err := d.Containers(ctx, cluster)
-	if err != nil {
+	})
+	out, silent := docker.Run(ctx, "exec", controlPlaneOf(cluster),
+		"kubectl", "--kubeconfig", adminConf, "get", "nodes,leases", "--all-namespaces", "--output=json", "--request-timeout=10s")
+	if err := both.Wait(); err != nil {
 		return err
 	}
 	var why []string
-	out, err := kubectl(ctx, node, nil, "get", "nodes,leases", "--all-namespaces", "--output=json", "--request-timeout=10s")
-	if err == nil {
-		why, err = notReady(found, want, out)
+	if silent == nil {
+		why, silent = notReady(found, want, out)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil:
+	case silent != nil:
 		return fmt.Errorf("cluster %s: %w: its API server does not answer", cluster, ErrNotReady)
 	case len(why) > 0:
 		return fmt.Errorf("cluster %s: %w: %s", cluster, ErrNotReady, strings.Join(why, "; "))
@@ -291,6 +324,11 @@ func (d *DockerDriver) Finish(ctx context.Context, cluster string) error {
 func (d *DockerDriver) Finished(ctx context.Context, cluster string) bool {
 	node, err := d.controlPlane(cluster)
 	return err == nil && node.CommandContext(ctx, "test", "-e", finishedFile).Run() == nil
+}
+
+// controlPlaneOf is how kind names the node with the API server, where there is one.
+func controlPlaneOf(cluster string) string {
+	return cluster + "-" + constants.ControlPlaneNodeRoleValue
 }
 
 // controlPlane is the node with the API server. kind's own way to it asks Docker twice for

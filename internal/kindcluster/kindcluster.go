@@ -152,8 +152,10 @@ type Driver interface {
 	WaitReady(ctx context.Context, cluster string, nodes int, limit time.Duration) error
 	// Probe returns once a new pod on every node has answered, or ErrNotReady.
 	Probe(ctx context.Context, cluster string) error
-	// Kubeconfig returns the administrator's kubeconfig.
+	// Kubeconfig returns the administrator's kubeconfig, and Admin the way to the cluster
+	// for who only asks it something, sooner.
 	Kubeconfig(ctx context.Context, cluster string) (string, error)
+	Admin(ctx context.Context, cluster string) (Admin, error)
 	// Start starts the nodes that do not run, and Stop stops all.
 	Start(ctx context.Context, cluster string) error
 	Stop(ctx context.Context, cluster string) error
@@ -167,6 +169,12 @@ type Driver interface {
 	// Finish marks the cluster as built to the end, and Finished asks for the mark.
 	Finish(ctx context.Context, cluster string) error
 	Finished(ctx context.Context, cluster string) bool
+}
+
+// Admin is the administrator's way to a cluster.
+type Admin struct {
+	Kubeconfig []byte // YAML, kubeadm's own: of another server's address
+	Server     string // URL of the API server, from this machine
 }
 
 // Manager does the work with a driver, one run at a time for each cluster.
@@ -410,19 +418,37 @@ func (m *Manager) comeBack(ctx context.Context, name string, nodes int) error {
 
 // Kubeconfig returns the kubeconfig of the stack's cluster. Its error is ErrGone
 // where there is none, and ErrForeign where it is another's.
-func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (string, error) {
+func (m *Manager) Kubeconfig(ctx context.Context, c Identity) (out string, err error) {
+	err = m.withOwn(ctx, c, func() error {
+		out, err = m.Driver.Kubeconfig(ctx, c.Name)
+		return err
+	})
+	return out, err
+}
+
+// Admin returns the way to the stack's cluster. Its errors are as Kubeconfig's.
+func (m *Manager) Admin(ctx context.Context, c Identity) (out Admin, err error) {
+	err = m.withOwn(ctx, c, func() error {
+		out, err = m.Driver.Admin(ctx, c.Name)
+		return err
+	})
+	return out, err
+}
+
+// withOwn does something with the stack's cluster, once nobody else works on it.
+func (m *Manager) withOwn(ctx context.Context, c Identity, do func() error) error {
 	if err := c.Validate(); err != nil {
-		return "", err
+		return err
 	}
 	unlock, err := m.start(ctx, c.Name)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer unlock()
 	if _, err := m.own(ctx, c); err != nil {
-		return "", err
+		return err
 	}
-	return m.Driver.Kubeconfig(ctx, c.Name)
+	return do()
 }
 
 // Nodes returns those of the stack's cluster, and waits for no other run. Its errors are

@@ -32,6 +32,17 @@ func FromBytes(kubeconfig []byte, context string) (*rest.Config, error) {
 	return of(raw, context)
 }
 
+// FromAdmin returns the client configuration of an administrator's kubeconfig (YAML) for a
+// server that is reached at another URL than it says. It does not talk to the cluster.
+func FromAdmin(kubeconfig []byte, server string) (*rest.Config, error) {
+	config, err := FromBytes(kubeconfig, "")
+	if err != nil {
+		return nil, err
+	}
+	config.Host = server
+	return config, nil
+}
+
 // FromFile returns the client configuration of a context of a kubeconfig's file;
 // an empty path is kubectl's own rule ($KUBECONFIG, then ~/.kube/config). The
 // context must be named: the current one is whatever was used last. The error

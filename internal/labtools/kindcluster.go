@@ -92,11 +92,11 @@ func runKindcluster(ctx context.Context, args []string) error {
 		err = images(ctx, args[0], m, c)
 	case takeover.Verb:
 		out, err = takeover.Run(ctx, os.Getenv(takeover.EnvObjects), printed, os.Stderr, func([]takeover.Object) (*rest.Config, error) {
-			kubeconfig, err := m.Kubeconfig(ctx, c)
+			admin, err := m.Admin(ctx, c)
 			if err != nil {
 				return nil, err
 			}
-			return kubeclient.FromBytes([]byte(kubeconfig), kindcluster.Context(c.Name))
+			return kubeclient.FromAdmin(admin.Kubeconfig, admin.Server)
 		})
 	case kindcluster.VerbDelete:
 		err = m.Delete(ctx, c)

@@ -115,7 +115,7 @@ func TestWithoutMonitoring(t *testing.T) {
 	o := s.up(to)
 	require.NoError(t, o.err, o.said)
 	require.ElementsMatch(t, []string{
-		takesOver("create"), "create Images images", "create " + pullImages, "create " + loadImages,
+		takesOver("create"), "create " + prepareCluster, "create Images images", "create " + pullImages, "create " + loadImages,
 		"update Command cluster-claim", "update Command cluster", "update kubernetes cluster", // ./class; the world's kubeconfig is not the kept one
 	}, o.steps)
 	to["chapter"] = "4-3"

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/components/images"
+	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/tool"
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
@@ -48,10 +49,11 @@ var inClusterKeys = []string{
 	"ServiceAccount/default/prometheus",
 }
 
-// The commands that bring images.
+// The commands that bring images, and what a cluster needs of its host.
 const (
-	pullImages = "Command " + images.PullName
-	loadImages = "Command " + images.LoadName
+	pullImages     = "Command " + images.PullName
+	loadImages     = "Command " + images.LoadName
+	prepareCluster = "Command " + kind.PrepareName
 )
 
 // madeAfter are pairs of which the second needs the first. Deletes keep the
@@ -104,18 +106,20 @@ var (
 	stepsFirstUp = slices.Concat(
 		one("create Stack bootcamp-dev"),
 		steps{{"create Kind cluster", "create command default_1_2_1", "create " + pullImages}},
-		one("create Command cluster-claim", "create Command cluster"),
+		one("create Command cluster-claim", "create "+prepareCluster, "create Command cluster"),
 		steps{append(each(inCluster, "create"), "create kubernetes cluster", takesOver("create"), "create Images images", "create "+loadImages)})
 	stepsReplace = slices.Concat(
 		steps{each(inCluster, "delete-replaced")},
 		one("delete-replaced Command cluster", "replace Command cluster", "create-replacement Command cluster"),
 		steps{{"update kubernetes cluster", "update " + loadImages}},
 		steps{each(inCluster, "replace", "create-replacement")})
+	// Another shape of the cluster is prepared before anything is given up.
+	stepsReshape = slices.Concat(one("update "+prepareCluster), stepsReplace)
 	// Where the images change too.
-	stepsReplaceAll = slices.Concat(stepsReplace, one("update "+pullImages))
+	stepsReplaceAll = slices.Concat(stepsReshape, one("update "+pullImages))
 	stepsDestroy    = slices.Concat(
 		steps{append(each(inCluster, "delete"), "delete kubernetes cluster", takesOver("delete"), "delete "+loadImages)},
-		one("delete Command cluster", "delete Command cluster-claim"),
+		one("delete Command cluster", "delete "+prepareCluster, "delete Command cluster-claim"),
 		steps{{"delete Kind cluster", "delete command default_1_2_1", "delete Stack bootcamp-dev", "delete " + pullImages, "delete Images images"}})
 )
 
@@ -256,10 +260,10 @@ func TestLifecycle(t *testing.T) {
 		},
 		"edition, same node":     change(cfg{"nodeImage": node}, cfg{"nodeImage": node, "edition": "current"}, steps{each([]string{"Deployment bootcamp", "DaemonSet node-exporter", "Deployment prometheus", pullImages, loadImages}, "update")}),
 		"edition":                change(nil, cfg{"edition": "current"}, stepsReplaceAll),
-		"workers":                change(nil, cfg{"workers": "1"}, stepsReplace),
-		"no workers":             change(nil, cfg{"workers": "0"}, stepsReplace),
-		"node image":             change(nil, cfg{"nodeImage": node}, stepsReplace),
-		"host port":              change(nil, cfg{"serviceType": "NodePort", "hostPort": "18080"}, stepsReplace),
+		"workers":                change(nil, cfg{"workers": "1"}, stepsReshape),
+		"no workers":             change(nil, cfg{"workers": "0"}, stepsReshape),
+		"node image":             change(nil, cfg{"nodeImage": node}, stepsReshape),
+		"host port":              change(nil, cfg{"serviceType": "NodePort", "hostPort": "18080"}, stepsReshape),
 		"node port without host": change(cfg{"serviceType": "NodePort"}, cfg{"serviceType": "NodePort", "nodePort": "30081"}, one("update Service bootcamp")),
 		"everything at once": change(cfg{"replicas": "1"},
 			cfg{"replicas": "4", "serviceType": "NodePort", "nodePort": "30082", "hostPort": "18081", "workers": "2", "edition": "current", "scrapeInterval": "1m"}, stepsReplaceAll),

@@ -42,10 +42,10 @@ func TestTakeover(t *testing.T) {
 	}
 	// What the text's node-exporter lacks on Kubernetes 1.24 came later.
 	toleration := []string{"update DaemonSet node-exporter"}
-	// So did the chapters, and images that the host's Docker pulls, and ./class. (The world's
-	// kubeconfig is not the kept one.)
+	// So did the chapters, and images that the host's Docker pulls, what a cluster is prepared
+	// with, and ./class. (The world's kubeconfig is not the kept one.)
 	own := append([]string{
-		takesOver("create"), "create Images images", "create " + pullImages, "create " + loadImages,
+		takesOver("create"), "create " + prepareCluster, "create Images images", "create " + pullImages, "create " + loadImages,
 		"update Command cluster-claim", "update Command cluster", "update kubernetes cluster",
 	}, toleration...)
 	// So did, on a shared cluster, the one policy in the place of that against
@@ -188,6 +188,9 @@ func TestTakeoverGoTool(t *testing.T) {
 				}
 			}
 			require.GreaterOrEqual(t, len(updates), 2)
+			if mode == settings.OwnCluster { // which came later
+				updates = append(updates, "create "+prepareCluster)
+			}
 
 			if mode == settings.OwnCluster {
 				other := s.clone(t)

@@ -33,6 +33,7 @@ vanished. It can be run again at any time: what is right stays as it is.`,
 
 // up makes the lab be there as configured, whatever became of it.
 func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r *row) error {
+	ahead := st.Ahead(ctx) // while the state is read
 	state, err := readState(ctx, st, line)
 	if err != nil {
 		return err
@@ -46,7 +47,7 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 	if err := st.Configure(); err != nil {
 		return err
 	}
-	healed, err := st.Heal(ctx, state.Cluster, line)
+	healed, err := st.Heal(ctx, state.Cluster, ahead, line)
 	if err == nil {
 		if rebuilt := len(healed.Replace) > 0; rebuilt {
 			state.Unsure = nil // what a killed run may have made is gone with the cluster
@@ -54,7 +55,7 @@ func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r
 		state, err = settle(ctx, st, state)
 	}
 	if err == nil && len(healed.Replace) == 0 && len(state.Objects) > 0 {
-		err = forgetMissing(ctx, st, state.Objects, line)
+		err = forgetMissing(ctx, st, healed, state.Objects, line)
 		if err == nil && state.Token != "" {
 			var outputs map[string]string
 			if outputs, err = st.Outputs(ctx); err == nil && stack.EndsSoon([]byte(outputs[lab.OutKubeconfig])) {
@@ -136,8 +137,8 @@ func unlock(st *stack.Stack, line *progress.Line) error {
 
 // forgetMissing drops objects from the state that are in the cluster no more, such
 // as one that a student deleted; an update alone would call them unchanged.
-func forgetMissing(ctx context.Context, st *stack.Stack, objects []check.Object, line *progress.Line) error {
-	config, _, err := st.ReachNow(ctx)
+func forgetMissing(ctx context.Context, st *stack.Stack, healed stack.Healed, objects []check.Object, line *progress.Line) error {
+	config, _, err := st.ReachHealed(ctx, healed)
 	if err != nil {
 		return ctx.Err() // the update says it better
 	}

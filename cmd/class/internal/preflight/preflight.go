@@ -13,6 +13,7 @@ import (
 
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
+	"golang.org/x/sync/errgroup"
 
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/pulls"
@@ -83,7 +84,7 @@ type Folder struct {
 type Lab struct {
 	*config.Stack
 	There    bool   // its cluster is, whose resources are in use already
-	HasImage bool   // Docker has the nodes' image
+	HasImage bool   // Docker has the nodes' image; asked where its cluster is not there
 	Taken    error  // why HostPort cannot be used
 	By       string // the container that has it, if one has
 	Own      bool   // and it is the lab's
@@ -99,8 +100,21 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 	if !onDocker {
 		return m, nil
 	}
-	var err error
-	if m.Docker, err = docker.Ask(ctx); err != nil && !errors.As(err, &m.NoDocker) {
+	// Docker takes a moment for each question.
+	var clusters map[string]int
+	var where endpoint
+	var all errgroup.Group
+	all.Go(func() (err error) {
+		clusters, m.KindNodes, err = docker.KindNodes(ctx)
+		return err
+	})
+	all.Go(func() error {
+		where.address, where.podman = docker.Where(ctx)
+		return nil
+	})
+	info, err := docker.Ask(ctx)
+	noNodes := all.Wait()
+	if m.Docker = info; err != nil && !errors.As(err, &m.NoDocker) {
 		return nil, err
 	}
 	for _, s := range stacks {
@@ -114,14 +128,13 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 		m.Labs = append(m.Labs, lab)
 	}
 	if m.Docker == nil || len(m.Labs) == 0 {
+		m.KindNodes = 0
 		return m, nil
 	}
-	clusters, running, err := docker.KindNodes(ctx)
-	if err != nil {
-		return nil, err
+	if noNodes != nil {
+		return nil, noNodes
 	}
-	m.KindNodes = running
-	m.Setup = lookSetup(ctx, m.Docker)
+	m.Setup = where.setup(m.Docker)
 	if name, err := os.Hostname(); err == nil && name == m.Docker.Host && runtime.GOOS == "linux" {
 		m.FreeDisk = freeDisk(m.Docker.Root)
 		m.Inotify = kindcluster.Inotify()
@@ -140,8 +153,8 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 	for i := range m.Labs {
 		lab := &m.Labs[i]
 		cluster := kindcluster.Name(lab.Name)
-		lab.There, lab.HasImage = clusters[cluster] > 0, has(lab.NodeImage())
-		if !lab.There {
+		if lab.There = clusters[cluster] > 0; !lab.There {
+			lab.HasImage = has(lab.NodeImage())
 			fresh = append(fresh, lab.Stack)
 		}
 		if lab.Taken != nil {

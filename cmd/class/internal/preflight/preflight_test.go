@@ -239,7 +239,7 @@ esac
 	assert.Equal(t, uint64(unknown), m.FreeMemory, "Docker has another machine")
 	require.Len(t, m.Labs, 3)
 	for i, want := range []Lab{
-		{Stack: a.Stack, There: true, HasImage: true, By: "bootcamp-a-control-plane", Own: true},
+		{Stack: a.Stack, There: true, By: "bootcamp-a-control-plane", Own: true},
 		{Stack: b.Stack, HasImage: true, By: "bootcamp-a-control-plane"},
 		{Stack: c.Stack},
 	} {

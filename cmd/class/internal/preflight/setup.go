@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"context"
 	"net"
 	"net/url"
 	"os"
@@ -18,12 +17,16 @@ type Setup struct {
 	Proxies   []string // environment variables, given to the nodes, of a proxy on 127.0.0.1
 }
 
-func lookSetup(ctx context.Context, info *docker.Info) Setup {
-	s := Setup{Platform: os.Getenv("DOCKER_DEFAULT_PLATFORM")}
-	var endpoint string
-	endpoint, s.Podman = docker.Where(ctx)
+// endpoint is what the docker command talks to; of docker.Where.
+type endpoint struct {
+	address string
+	podman  bool
+}
+
+func (e endpoint) setup(info *docker.Info) Setup {
+	s := Setup{Platform: os.Getenv("DOCKER_DEFAULT_PLATFORM"), Podman: e.podman}
 	here, _ := os.Hostname()
-	s.Elsewhere = elsewhere(endpoint, inContainer(), here, info.Host)
+	s.Elsewhere = elsewhere(e.address, inContainer(), here, info.Host)
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY"} { // as kind reads them
 		for _, name := range []string{name, strings.ToLower(name)} {
 			value := os.Getenv(name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"k8sbootcamp/cmd/class/internal/progress"
 	"k8sbootcamp/internal/kindcluster"
@@ -37,47 +38,94 @@ func (s *Stack) Inspect(ctx context.Context, c *Cluster) (Condition, error) {
 	if c == nil {
 		return Condition{Health: None}, nil
 	}
-	found, err := s.Docker.Containers(ctx, c.Name)
-	if err != nil {
-		return Condition{}, err
+	return s.glance(ctx, c.Name, c.Nodes).condition(c)
+}
+
+// Glance is what Docker says of a cluster, asked in one go: each question takes a moment.
+type Glance struct {
+	name   string
+	want   int // nodes
+	found  []kindcluster.Container
+	failed error // to list them
+	ready  error // of Driver.Ready
+	admin  kindcluster.Admin
+	none   error // why there is no admin
+}
+
+func (s *Stack) glance(ctx context.Context, name string, want int) *Glance {
+	g := &Glance{name: name, want: want}
+	var all sync.WaitGroup
+	all.Go(func() { g.found, g.failed = s.Docker.Containers(ctx, name) })
+	all.Go(func() { g.admin, g.none = s.Docker.Admin(ctx, name) })
+	g.ready = s.Docker.Ready(ctx, name, want)
+	all.Wait()
+	return g
+}
+
+// Ahead begins to ask Docker about the cluster that the stack has, if it has one, and
+// returns how to wait for the answer. Without a cluster of the stack's own that is nil.
+func (s *Stack) Ahead(ctx context.Context) func() *Glance {
+	if s.Settings == nil || !s.OnKind() {
+		return func() *Glance { return nil }
 	}
-	now := Condition{Health: Alive, Nodes: found}
+	wait := sync.OnceValue(func() *Glance { return s.glance(ctx, kindcluster.Name(s.Name), s.Nodes()) })
+	go wait()
+	return wait
+}
+
+// condition is how the cluster is that the state speaks of.
+func (g *Glance) condition(c *Cluster) (Condition, error) {
+	if g.failed != nil {
+		return Condition{}, g.failed
+	}
+	now := Condition{Health: Alive, Nodes: g.found}
 	switch {
-	case len(found) == 0:
+	case len(g.found) == 0:
 		now.Health = Gone
-	case !kindcluster.Owned(found, c.Claim):
+	case !kindcluster.Owned(g.found, c.Claim):
 		now.Health = Foreign
-	case len(found) < c.Nodes:
+	case len(g.found) < c.Nodes:
 		now.Health = Partial
-	case slices.ContainsFunc(found, func(n kindcluster.Container) bool { return !n.Running }):
+	case slices.ContainsFunc(g.found, func(n kindcluster.Container) bool { return !n.Running }):
 		now.Health = Stopped
+	case errors.Is(g.ready, kindcluster.ErrNotReady):
+		now.Health, now.Why = Failing, g.ready
 	default:
-		err = s.Docker.Ready(ctx, c.Name, c.Nodes)
-		if errors.Is(err, kindcluster.ErrNotReady) {
-			now.Health, now.Why, err = Failing, err, nil
-		}
+		return now, g.ready
 	}
-	return now, err
+	return now, nil
 }
 
 // Healed is what healing did, and what is left to the update.
 type Healed struct {
 	Revived bool     // nodes that were stopped or failing are at work again
 	Replace []string // URNs that the update must replace
+
+	admin *kindcluster.Admin // the way to a cluster of the stack's own that was at work
 }
 
 // Heal makes the cluster that the state speaks of fit for an update. It revives one
 // that is stopped or failing; where that does not help, or nodes are gone, the update
 // must replace the cluster, which Pulumi alone would call unchanged. A cluster of
-// another stack is left alone, and an error (kindcluster.ErrForeign).
-func (s *Stack) Heal(ctx context.Context, c *Cluster, line *progress.Line) (Healed, error) {
-	now, err := s.Inspect(ctx, c)
+// another stack is left alone, and an error (kindcluster.ErrForeign). ahead is of Ahead.
+func (s *Stack) Heal(ctx context.Context, c *Cluster, ahead func() *Glance, line *progress.Line) (Healed, error) {
+	if c == nil {
+		return Healed{}, nil
+	}
+	seen := ahead()
+	if seen == nil || seen.name != c.Name || seen.want != c.Nodes { // another shape is configured by now
+		seen = s.glance(ctx, c.Name, c.Nodes)
+	}
+	now, err := seen.condition(c)
 	if err != nil {
 		return Healed{}, err
 	}
 	switch now.Health {
 	case None, Alive:
-		return Healed{}, nil
+		if seen.none != nil {
+			return Healed{}, nil
+		}
+		return Healed{admin: &seen.admin}, nil
 	case Foreign:
 		return Healed{}, fmt.Errorf("the stack's own cluster is gone: %w", kindcluster.Foreign(c.Name, now.Nodes))
 	case Gone:

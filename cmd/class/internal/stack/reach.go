@@ -65,6 +65,11 @@ func (s *Stack) WithTrouble(ctx context.Context, err error) error {
 // ReachNow is the way to the stack's cluster without the stack's outputs, which an update
 // that failed may not have yet, and which take longer to read.
 func (s *Stack) ReachNow(ctx context.Context) (config *rest.Config, namespace string, err error) {
+	return s.ReachHealed(ctx, Healed{})
+}
+
+// ReachHealed is ReachNow, with what Heal has found already.
+func (s *Stack) ReachHealed(ctx context.Context, healed Healed) (config *rest.Config, namespace string, err error) {
 	if access, isShared := s.Access(); isShared {
 		namespace = kindcluster.Name(s.Name)
 		if s.Platform() {
@@ -73,10 +78,14 @@ func (s *Stack) ReachNow(ctx context.Context) (config *rest.Config, namespace st
 		config, err = access.Config()
 		return config, namespace, err
 	}
-	kubeconfig, err := s.Docker.Kubeconfig(ctx, kindcluster.Name(s.Name))
-	if err != nil {
-		return nil, "", err
+	admin := healed.admin
+	if admin == nil {
+		found, err := s.Docker.Admin(ctx, kindcluster.Name(s.Name))
+		if err != nil {
+			return nil, "", err
+		}
+		admin = &found
 	}
-	config, err = kubeclient.FromBytes([]byte(kubeconfig), "")
+	config, err = kubeclient.FromAdmin(admin.Kubeconfig, admin.Server)
 	return config, course.Namespace, err
 }
