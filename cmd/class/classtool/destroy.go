@@ -101,8 +101,10 @@ func destroy(ctx context.Context, st *stack.Stack, remove, forget bool, line *pr
 			}
 		}
 		claim = state.Claim
-		if outputs, err = st.Outputs(ctx); err != nil {
-			return err
+		if kubeconfig.Known(st.Context(), st.Project.Kubeconfig(st.Name)) { // to read them takes the CLI a second
+			if outputs, err = st.Outputs(ctx); err != nil {
+				return err
+			}
 		}
 		if forget {
 			line.Phase("asking for the cluster")

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -96,6 +97,21 @@ func Merge(kubeconfig []byte) (file string, err error) {
 		return "", fmt.Errorf("%s: %w", file, err)
 	}
 	return file, nil
+}
+
+// Known tells whether there may be anything for Remove to do: the file is there, or a
+// kubeconfig of the user's has something of that name or cannot be read.
+func Known(name, file string) bool {
+	if _, err := os.Lstat(file); err == nil {
+		return true
+	}
+	return slices.ContainsFunc(users().GetLoadingPrecedence(), func(file string) bool {
+		c, err := clientcmd.LoadFromFile(file)
+		if err != nil {
+			return !errors.Is(err, fs.ErrNotExist)
+		}
+		return c.Contexts[name] != nil || c.Clusters[name] != nil || c.AuthInfos[name] != nil
+	})
 }
 
 // Remove removes the file that Write made, and the entry that Merge made, and

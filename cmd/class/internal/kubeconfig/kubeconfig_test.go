@@ -111,6 +111,22 @@ func TestWriteAndRemove(t *testing.T) {
 	assert.NoDirExists(t, filepath.Dir(users), "the user's own is never touched unasked")
 }
 
+// TestKnown: wherever Remove would find something, or cannot tell.
+func TestKnown(t *testing.T) {
+	users := home(t, nil)
+	file := filepath.Join(t.TempDir(), "kubeconfig-one.yaml")
+	assert.False(t, Known(one, file), "there is no file at all")
+	write(t, users, of(two, server))
+	assert.False(t, Known(one, file))
+	write(t, users, of(one, server))
+	assert.True(t, Known(one, file), "it was merged")
+	write(t, users, []byte("clusters: ["))
+	assert.True(t, Known(one, file), "nobody can tell")
+	require.NoError(t, os.Remove(users))
+	write(t, file, []byte("whatever"))
+	assert.True(t, Known(one, file))
+}
+
 func TestWriteLeavesOthersAlone(t *testing.T) {
 	for name, content := range map[string]string{
 		"another context": string(of(two, server)),
