@@ -202,7 +202,7 @@ func TestClusterIsKept(t *testing.T) {
 	out, err = s.Up("--expect-no-changes")
 	require.NoError(t, err, out)
 	assert.Equal(t, before, s.Containers())
-	assert.Contains(t, kubectl(t, s, "get", "deployment", course.App), "1/1")
+	assert.Contains(t, kubectl(t, s, "get", "deployment", course.App), "2/2")
 	out, err = s.Destroy()
 	require.NoError(t, err, out)
 }
