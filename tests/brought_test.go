@@ -128,7 +128,7 @@ func TestClusterIsPrepared(t *testing.T) {
 		cluster, prepare := r.One(t, commandType, "cluster"), r.One(t, commandType, kind.PrepareName)
 		assert.Contains(t, cluster.DependsOn, prepare.URN, name)
 		assert.Equal(t, cluster.Object()["stdin"], prepare.Object()["stdin"], name)
-		assert.Nil(t, prepare.Object()["triggers"], "%s: replaced, it would replace what depends on it", name)
+		assert.Nil(t, prepare.Object()["triggers"], "%s: it is updated", name)
 		assert.NotContains(t, cluster.ReplaceWith, prepare.URN, name)
 	}
 	assert.Greater(t, seen, 3)

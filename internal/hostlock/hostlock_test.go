@@ -113,15 +113,25 @@ func TestScratch(t *testing.T) {
 		assert.Equal(t, locks, dir)
 	})
 
-	killed := filepath.Join(locks, "run-killed")
-	require.NoError(t, os.Mkdir(killed, 0o700))
-	for _, name := range []string{"lock", "kubeconfig2"} {
-		require.NoError(t, os.WriteFile(filepath.Join(killed, name), nil, 0o600))
+	left := func(name string, age time.Duration, files ...string) (dir string) {
+		dir = filepath.Join(locks, name)
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		for _, name := range files {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+		}
+		require.NoError(t, os.Chtimes(dir, time.Time{}, time.Now().Add(-age)))
+		return dir
 	}
+	killed, halfRemoved := left("run-killed", 2*time.Hour, "lock", "kubeconfig2"), left("run-half", 2*time.Hour, "kubeconfig3")
+	orphans := left("run-orphans", 2*time.Minute, "lock", "kubeconfig4")
+	require.NoError(t, os.Chtimes(mine, time.Time{}, time.Now().Add(-2*time.Hour)))
 	_, removeOther, err := Scratch(t.Context())
 	require.NoError(t, err)
 	assert.NoDirExists(t, killed)
-	assert.FileExists(t, filepath.Join(mine, "kubeconfig1"))
+	assert.NoDirExists(t, halfRemoved)
+	assert.DirExists(t, orphans, "what a killed process had started may still be at work")
+	assert.FileExists(t, filepath.Join(mine, "kubeconfig1"), "its process lives")
+	require.NoError(t, os.RemoveAll(orphans))
 	removeOther()
 	assert.DirExists(t, mine)
 	remove()

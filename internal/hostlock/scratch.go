@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -15,16 +17,22 @@ import (
 const EnvTemp = "BOOTCAMP_TEMP"
 
 // scratches are how folders of Scratch are named, and scratchLock the file in each that its
-// process has locked as long as it lives.
+// process has locked as long as it lives. What that started may outlive it for a while.
 const (
 	scratches   = "run-"
 	scratchLock = "lock"
+	outlives    = time.Hour // more than any command of a lab may take
 )
+
+var scratching sync.Mutex
 
 // Scratch makes a folder for the temporary files of another program, which may leave files
 // there that are nobody else's to read. env has that program use it, and those that it
-// starts find Dir all the same. What killed processes left of the kind is removed first.
+// starts find Dir all the same. What killed processes left of the kind, an hour ago or more,
+// is removed first.
 func Scratch(ctx context.Context) (env []string, remove func(), err error) {
+	scratching.Lock() // sooner than a file's, which is looked at now and then
+	defer scratching.Unlock()
 	alone, err := Take(ctx, "scratch", nil) // whoever sweeps must not find one that is not locked yet
 	if err != nil {
 		return nil, nil, err
@@ -34,9 +42,7 @@ func Scratch(ctx context.Context) (env []string, remove func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := sweep(base); err != nil {
-		return nil, nil, err
-	}
+	sweep(base, time.Now().Add(-outlives))
 	dir, err := os.MkdirTemp(base, scratches)
 	if err != nil {
 		return nil, nil, err
@@ -58,23 +64,29 @@ func Scratch(ctx context.Context) (env []string, remove func(), err error) {
 	return env, remove, nil
 }
 
-// sweep removes scratch folders whose processes are gone.
-func sweep(base string) error {
-	left, err := filepath.Glob(filepath.Join(base, scratches+"*", scratchLock))
+// sweep removes scratch folders that nobody has locked, and in which nothing was made since.
+// What cannot be removed stays for the next run. It is called by who has the lock without
+// which none is made.
+func sweep(base string, since time.Time) {
+	left, err := filepath.Glob(filepath.Join(base, scratches+"*"))
 	if err != nil {
-		return err
+		return
 	}
-	for _, file := range left {
-		lock := flock.New(file)
-		if dead, err := lock.TryLock(); err != nil || !dead {
+	for _, dir := range left {
+		info, err := os.Stat(dir)
+		if err != nil || info.ModTime().After(since) {
 			continue
 		}
-		lock.Unlock() //nolint:errcheck // the kernel drops it anyhow
-		if err := os.RemoveAll(filepath.Dir(file)); err != nil {
-			return err
+		file := filepath.Join(dir, scratchLock)
+		if _, err := os.Stat(file); err == nil {
+			lock := flock.New(file)
+			if dead, err := lock.TryLock(); err != nil || !dead {
+				continue
+			}
+			lock.Unlock() //nolint:errcheck // the kernel drops it anyhow
 		}
+		os.RemoveAll(dir)
 	}
-	return nil
 }
 
 // temp is the folder for temporary files of the program that the user started.

@@ -33,6 +33,9 @@ const finishedFile = "/kind/bootcamp.finished"
 // adminConf is kubeadm's kubeconfig inside the control plane.
 const adminConf = "/etc/kubernetes/admin.conf"
 
+// nodeEntrypoint is what kind's node images start.
+const nodeEntrypoint = "/usr/local/bin/entrypoint"
+
 // apiAddress has `docker inspect` tell where the control plane's API server is reached: by
 // the label of a Docker Desktop that is on another machine, as kind reads it, or at the port
 // that Docker publishes.
@@ -103,8 +106,7 @@ func (d *DockerDriver) Containers(ctx context.Context, cluster string) ([]Contai
 }
 
 // Pull has Docker have a node image, which kind would pull itself, but say nothing
-// meanwhile, and under its own name alone. Its error is *hostimages.Error, *docker.Error,
-// or the context's.
+// meanwhile, and under its own name alone; another image than a node's is refused.
 func (d *DockerDriver) Pull(ctx context.Context, image string, log io.Writer) (string, error) {
 	api, err := docker.Open(ctx)
 	if err != nil {
@@ -116,7 +118,15 @@ func (d *DockerDriver) Pull(ctx context.Context, image string, log io.Writer) (s
 	if err := host.Pull(ctx, []string{image}); err != nil {
 		return "", err
 	}
-	return host.NameOf(ctx, image)
+	as, err := host.NameOf(ctx, image)
+	if err != nil {
+		return "", err
+	}
+	entrypoint, err := docker.Run(ctx, "image", "inspect", "--format", "{{json .Config.Entrypoint}}", as)
+	if err == nil && !bytes.Contains(entrypoint, []byte(nodeEntrypoint)) {
+		err = fmt.Errorf("image %s is not one of kind's nodes (it starts %s); set another nodeImage", image, bytes.TrimSpace(entrypoint))
+	}
+	return as, err
 }
 
 // Publisher asks Docker.

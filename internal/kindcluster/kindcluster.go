@@ -235,9 +235,9 @@ func (m *Manager) Ensure(ctx context.Context, c Identity, config []byte) (string
 }
 
 // Prepare has ready what a cluster of this configuration needs of the host: Docker has the
-// image of its nodes, and its ports are free or the cluster's own. A cluster that is
-// there in this shape has it all. Its error is ErrPort or one of Driver.Pull's: what was
-// there before is as it was.
+// image of its nodes, and its ports are free or the cluster's own. A cluster of this shape
+// that runs has it all. Its error is ErrPort, ErrForeign, ErrConfig or another of Ensure's:
+// what was there before is as it was.
 func (m *Manager) Prepare(ctx context.Context, c Identity, config []byte) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -250,10 +250,12 @@ func (m *Manager) Prepare(ctx context.Context, c Identity, config []byte) error 
 		return err
 	}
 	found, err := m.Driver.Containers(ctx, c.Name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if len(found) > 0 && allMarked(found, MarkPath(c.Claim, config)) {
+	case len(found) > 0 && !Owned(found, c.Claim):
+		return Foreign(c.Name, found)
+	case len(found) == len(wanted.Nodes) && allMarked(found, MarkPath(c.Claim, config)) && allRun(found):
 		return nil
 	}
 	for _, node := range wanted.Nodes {
@@ -268,10 +270,6 @@ func (m *Manager) Prepare(ctx context.Context, c Identity, config []byte) error 
 
 // portFits looks for who has a port of the host.
 func (m *Manager) portFits(ctx context.Context, cluster string, port int) error {
-	taken := ListenOnce(port)
-	if taken == nil || errors.Is(taken, fs.ErrPermission) { // which Docker may have
-		return nil
-	}
 	container, of, err := m.Driver.Publisher(ctx, port)
 	switch {
 	case err != nil:
@@ -280,18 +278,29 @@ func (m *Manager) portFits(ctx context.Context, cluster string, port int) error 
 		return nil
 	case container != "":
 		return fmt.Errorf("hostPort %d %w: container %s has it; end that container or set another hostPort", port, ErrPort, container)
-	default:
+	}
+	if taken := PortTaken(port); taken != nil && !errors.Is(taken, fs.ErrPermission) { // which Docker may have
 		return fmt.Errorf("hostPort %d %w (%w); end the program that has it or set another hostPort", port, ErrPort, taken)
 	}
+	return nil
 }
 
-// ListenOnce returns why a port of 127.0.0.1 cannot be used.
-func ListenOnce(port int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return err
+// PortTaken returns why a port of 127.0.0.1 cannot be used: fs.ErrPermission where nobody
+// has it, and this user may not. It sees no container's port on every machine; Docker tells
+// of those.
+func PortTaken(port int) error {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l.Close()
 	}
-	return l.Close()
+	if errors.Is(err, fs.ErrPermission) { // which Linux says before it looks for who has it
+		if c, failed := net.DialTimeout("tcp", address, time.Second); failed == nil {
+			c.Close()
+			return fmt.Errorf("listen tcp %s: another program listens there", address)
+		}
+	}
+	return err
 }
 
 func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Cluster, mark string) (_ string, err error) {
@@ -364,13 +373,8 @@ func (m *Manager) pull(ctx context.Context, config *v1alpha4.Cluster) error {
 }
 
 func (m *Manager) adoptable(ctx context.Context, name string, found []Container, mark string, nodes int) bool {
-	if len(found) != nodes || !allMarked(found, mark) {
+	if len(found) != nodes || !allMarked(found, mark) || !allRun(found) {
 		return false
-	}
-	for _, f := range found {
-		if !f.Running {
-			return false
-		}
 	}
 	return m.Driver.Finished(ctx, name) && m.Driver.WaitReady(ctx, name, nodes, adoptTimeout) == nil
 }
@@ -561,6 +565,10 @@ func MarkPath(claim string, config []byte) string {
 // No nodes are nobody's.
 func Owned(found []Container, claim string) bool {
 	return claim != "" && allMarked(found, claimPath(claim))
+}
+
+func allRun(found []Container) bool {
+	return !slices.ContainsFunc(found, func(c Container) bool { return !c.Running })
 }
 
 // allMarked tells whether every container has a mount at or below the path.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -179,6 +180,30 @@ func TestPrepare(t *testing.T) {
 		}, mapped)
 		assert.NoError(t, err)
 		assert.Equal(t, []string{"node:1"}, pulled)
+	})
+	t.Run("a free port", func(t *testing.T) {
+		t.Parallel()
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, free.Close())
+		_, err = prepare(t, nil, strings.Replace(mapped, strconv.Itoa(port), strconv.Itoa(free.Addr().(*net.TCPAddr).Port), 1))
+		assert.NoError(t, err)
+	})
+	t.Run("a cluster that does not run, or lacks a node, is looked at again", func(t *testing.T) {
+		t.Parallel()
+		for _, change := range []func(d *fake.Docker, c Identity){
+			func(d *fake.Docker, c Identity) { d.Clusters[c.Name].Nodes[1].Running = false },
+			func(d *fake.Docker, c Identity) { d.Clusters[c.Name].Nodes = d.Clusters[c.Name].Nodes[:1] },
+		} {
+			pulled, err := prepare(t, change, twoNodes)
+			assert.NoError(t, err)
+			assert.Equal(t, []string{"node:1"}, pulled)
+		}
+	})
+	t.Run("another's cluster", func(t *testing.T) {
+		t.Parallel()
+		m, _, c := built(t)
+		assert.ErrorIs(t, m.Prepare(t.Context(), Identity{Name: c.Name, Claim: others}, []byte(oneNode)), ErrForeign)
 	})
 	t.Run("what is not a configuration, or whose", func(t *testing.T) {
 		t.Parallel()

@@ -73,10 +73,16 @@ func (s *sim) destroy() *outcome { return s.run(destroy, nil) }
 func (s *sim) refresh() *outcome { return s.run(refresh, nil) }
 
 // replaceCluster is `--replace` with the cluster's URN.
-func replaceCluster(s *sim) option {
+func replaceCluster(s *sim) option { return replaceCommands(s, "cluster") }
+
+// replaceCommands rebuilds commands of the cluster's.
+func replaceCommands(s *sim, names ...string) option {
 	return func(o *engine.UpdateOptions) {
-		urn := resource.NewURN(tokens.QName(s.stack), project, kind.Type, tool.CommandType, "cluster")
-		o.ReplaceTargets = deploy.NewUrnTargetsFromUrns([]resource.URN{urn})
+		var urns []resource.URN
+		for _, name := range names {
+			urns = append(urns, resource.NewURN(tokens.QName(s.stack), project, kind.Type, tool.CommandType, name))
+		}
+		o.ReplaceTargets = deploy.NewUrnTargetsFromUrns(urns)
 	}
 }
 

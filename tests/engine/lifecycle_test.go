@@ -309,6 +309,16 @@ func TestLifecycle(t *testing.T) {
 			requireSteps(t, stepsReplace, o.steps)
 			requireFresh(t, s, nil)
 		},
+		"vanished cluster, as the class tool has it": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			delete(s.world.Clusters, "bootcamp-dev")
+			o := s.up(nil, replaceCommands(s, kind.PrepareName, "cluster"))
+			require.NoError(t, o.err)
+			require.Contains(t, o.steps, "create-replacement "+prepareCluster)
+			require.Contains(t, o.steps, "delete-replaced Command cluster")
+			requireBefore(t, o.steps, "create-replacement "+prepareCluster, "delete-replaced Command cluster")
+			requireFresh(t, s, nil)
+		},
 		"vanished cluster, refreshed": func(t *testing.T, s *sim) {
 			require.NoError(t, s.up(nil).err)
 			delete(s.world.Clusters, "bootcamp-dev")
@@ -369,6 +379,17 @@ func TestLifecycle(t *testing.T) {
 			require.Error(t, s.once(up, nil, false).err)
 			require.Zero(t, s.world.containers(), "kind's failure must leave nothing")
 			require.NoError(t, s.up(nil).err)
+			requireFresh(t, s, nil)
+		},
+		"a replacement for which there is no image": func(t *testing.T, s *sim) {
+			require.NoError(t, s.up(nil).err)
+			s.world.Fault = fake.Fault{On: "prepare"}
+			o := s.once(up, cfg{"workers": "1"}, false)
+			require.Error(t, o.err)
+			require.Empty(t, o.changes, "what there was is as it was")
+			o = s.up(nil)
+			require.NoError(t, o.err)
+			require.Empty(t, o.steps)
 			requireFresh(t, s, nil)
 		},
 		"a replacement whose new cluster cannot be made": func(t *testing.T, s *sim) {

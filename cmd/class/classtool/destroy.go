@@ -101,7 +101,9 @@ func destroy(ctx context.Context, st *stack.Stack, remove, forget bool, line *pr
 			}
 		}
 		claim = state.Claim
-		if kubeconfig.Known(st.Context(), st.Project.Kubeconfig(st.Name)) { // to read them takes the CLI a second
+		// To read them takes the CLI a second. The configuration may be of another mode by now.
+		name, file := kindcluster.Name(st.Name), st.Project.Kubeconfig(st.Name)
+		if kubeconfig.Known(name, file) || kubeconfig.Known(kindcluster.Context(name), file) {
 			if outputs, err = st.Outputs(ctx); err != nil {
 				return err
 			}

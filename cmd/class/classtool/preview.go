@@ -34,7 +34,7 @@ func preview(ctx context.Context, _ *session, st *stack.Stack, line *progress.Li
 		switch now.Health {
 		case stack.Gone, stack.Partial:
 			line.Say("cluster " + state.Cluster.Name + " is " + string(now.Health) + "; an up rebuilds it")
-			replace = []string{state.Cluster.URN}
+			replace = state.Cluster.Anew()
 		case stack.Stopped:
 			line.Say("cluster " + state.Cluster.Name + " is stopped; an up starts it")
 		case stack.Failing:

@@ -34,6 +34,7 @@ vanished. It can be run again at any time: what is right stays as it is.`,
 // up makes the lab be there as configured, whatever became of it.
 func up(ctx context.Context, _ *session, st *stack.Stack, line *progress.Line, r *row) error {
 	ahead := st.Ahead(ctx) // while the state is read
+	defer ahead()
 	state, err := readState(ctx, st, line)
 	if err != nil {
 		return err

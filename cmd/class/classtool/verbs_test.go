@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,7 +86,8 @@ func (w *world) did() string {
 
 // state is what is in the stack's state.
 type state struct {
-	claimed bool
+	claimed, prepared bool
+
 	cluster bool // one of one node
 	objects []check.Object
 	pending []string // objects (kind/name) whose creation is open
@@ -102,6 +104,9 @@ func (w *world) keep(s state) {
 	var d apitype.DeploymentV3
 	if s.claimed {
 		d.Resources = append(d.Resources, command("cluster-claim", map[string]any{"create": "claim"}, map[string]any{"stdout": claim}))
+	}
+	if s.prepared {
+		d.Resources = append(d.Resources, command("cluster-prepare", map[string]any{"create": "prepare"}, nil))
 	}
 	if s.cluster {
 		d.Resources = append(d.Resources, command("cluster", map[string]any{
@@ -154,6 +159,36 @@ func TestUpAsksOnce(t *testing.T) {
 	assert.Equal(t, []string{"stack export", "up"}, w.pulumi.Did)
 }
 
+// TestUpAsksDockerOnce: while the state is read, where all is well; what was wrong then is
+// looked at again, for the state is newer.
+func TestUpAsksDockerOnce(t *testing.T) {
+	w := newWorld(t, "workers=0")
+	api := fake.NewAPIServer(t, `{"apiVersion":"v1","kind":"Node","metadata":{"name":"here"}}`)
+	w.node(claim).Kubeconfig = api.Kubeconfig("x")
+	w.keep(state{claimed: true, cluster: true, objects: []check.Object{{URN: "urn:here", APIVersion: "v1", Kind: "Node", Name: "here"}}})
+	var mu sync.Mutex
+	var asked []fake.Call
+	sick := false
+	w.docker.On = func(_ context.Context, call fake.Call, _ string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, call)
+		if call == fake.Ready && sick {
+			sick = false
+			return kindcluster.ErrNotReady
+		}
+		return nil
+	}
+	require.NoError(t, w.up())
+	assert.ElementsMatch(t, []fake.Call{fake.Containers, fake.Ready, fake.Kubeconfig}, asked)
+
+	asked, sick = nil, true
+	require.NoError(t, w.up())
+	assert.ElementsMatch(t, []fake.Call{fake.Containers, fake.Ready, fake.Kubeconfig, fake.Containers, fake.Ready, fake.Kubeconfig}, asked)
+	assert.NotContains(t, w.did(), "replace")
+	assert.NotContains(t, w.out.String(), "repaired")
+}
+
 func TestUpAfterAKill(t *testing.T) {
 	w := newWorld(t)
 	w.keep(state{claimed: true, pending: []string{"unknown/"}})
@@ -192,6 +227,10 @@ func TestUpRebuildsWhatIsGone(t *testing.T) {
 
 	require.NoError(t, w.do(func(ctx context.Context, line *progress.Line) error { return preview(ctx, nil, w.stack, line, &w.row) }))
 	assert.Equal(t, "preview --replace="+clusterURN, w.did(), "a preview writes nothing")
+
+	w.keep(state{claimed: true, prepared: true, cluster: true})
+	require.NoError(t, w.up())
+	assert.Equal(t, "up --replace="+clusterURN+"-prepare --replace="+clusterURN, w.did(), "what it needs is looked for before")
 
 	w.node(claim)
 	require.NoError(t, w.up())

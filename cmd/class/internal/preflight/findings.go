@@ -65,12 +65,13 @@ func (m *Machine) ports(f *findings) {
 		}
 		by, remedy := "another program", fmt.Sprintf("end that program (`ss -ltnp 'sport = :%d'` names it) or set another hostPort", port)
 		switch {
-		case lab.Taken == nil || lab.Own:
+		case lab.Own || lab.Taken == nil && lab.By == "":
+			continue
+		case lab.By != "":
+			f.add(CheckPort, "end that container or set another hostPort", "hostPort %d of stack %s is taken by container %s", port, lab.Name, lab.By)
 			continue
 		case errors.Is(lab.Taken, fs.ErrPermission):
 			by, remedy = "nobody, but this user may not use it", "set a hostPort above 1023"
-		case lab.By != "":
-			by, remedy = "container "+lab.By, "end that container or set another hostPort"
 		}
 		f.add(CheckPort, remedy, "hostPort %d of stack %s is taken by %s (%v)", port, lab.Name, by, lab.Taken)
 	}
@@ -78,17 +79,19 @@ func (m *Machine) ports(f *findings) {
 
 const fewer = "take fewer nodes (`--config workers=0` is one) or fewer students, "
 
-// capacity compares what the labs that are yet to be made need with what is free.
+// capacity compares what the labs that are yet to be made, or to have more nodes, need with
+// what is free.
 func (m *Machine) capacity(f *findings) {
-	clusters, nodes := 0, 0
+	clusters, nodes, grows := 0, 0, false
 	pulls := map[string]bool{}
 	for _, lab := range m.Labs {
-		if lab.There {
+		if lab.Have >= lab.Nodes() {
 			continue
 		}
 		clusters++
-		nodes += lab.Nodes()
-		if !lab.HasImage {
+		nodes += lab.Nodes() - lab.Have
+		grows = grows || lab.Have > 0
+		if lab.Have == 0 && !lab.HasImage {
 			pulls[lab.NodeImage()] = true
 		}
 	}
@@ -96,6 +99,9 @@ func (m *Machine) capacity(f *findings) {
 		return
 	}
 	what := printable.Count(clusters, "new cluster") + " of " + printable.Count(nodes, "node")
+	if grows {
+		what = printable.Count(nodes, "more node")
+	}
 	need := uint64(nodes)*memoryNode + memoryBuild
 	if memory, where := m.memory(); memory < need {
 		f.add(CheckMemory, fewer+"close other programs, or give Docker more memory", "%s need about %s of memory; %s: %s", what, size(need), where, size(memory))
@@ -129,7 +135,7 @@ func (m *Machine) Parallel(students int) int {
 	}
 	nodes := 1
 	for _, lab := range m.Labs {
-		if !lab.There {
+		if lab.Have == 0 {
 			nodes = max(nodes, lab.Nodes())
 		}
 	}

@@ -83,7 +83,7 @@ type Folder struct {
 // Lab is a stack that is to be built, and what is there of it.
 type Lab struct {
 	*config.Stack
-	There    bool   // its cluster is, whose resources are in use already
+	Have     int    // nodes of its cluster that are there, whose resources are in use already
 	HasImage bool   // Docker has the nodes' image; asked where its cluster is not there
 	Taken    error  // why HostPort cannot be used
 	By       string // the container that has it, if one has
@@ -100,35 +100,41 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 	if !onDocker {
 		return m, nil
 	}
-	// Docker takes a moment for each question.
-	var clusters map[string]int
-	var where endpoint
-	var all errgroup.Group
-	all.Go(func() (err error) {
-		clusters, m.KindNodes, err = docker.KindNodes(ctx)
-		return err
-	})
-	all.Go(func() error {
-		where.address, where.podman = docker.Where(ctx)
-		return nil
-	})
-	info, err := docker.Ask(ctx)
-	noNodes := all.Wait()
-	if m.Docker = info; err != nil && !errors.As(err, &m.NoDocker) {
-		return nil, err
-	}
 	for _, s := range stacks {
 		if s.Settings == nil || !s.OnKind() {
 			continue
 		}
 		lab := Lab{Stack: s}
 		if port := s.HostPort(); port != 0 {
-			lab.Taken = kindcluster.ListenOnce(port)
+			lab.Taken = kindcluster.PortTaken(port)
 		}
 		m.Labs = append(m.Labs, lab)
 	}
+	// Docker takes a moment for each question, and may not answer at all, which Ask finds out.
+	var clusters map[string]int
+	var where endpoint
+	var all errgroup.Group
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	if len(m.Labs) > 0 {
+		all.Go(func() (err error) {
+			clusters, m.KindNodes, err = docker.KindNodes(asking)
+			return err
+		})
+		all.Go(func() error {
+			where.address, where.podman = docker.Where(asking)
+			return nil
+		})
+	}
+	info, err := docker.Ask(ctx)
+	if err != nil {
+		stop()
+	}
+	noNodes := all.Wait()
+	if m.Docker = info; err != nil && !errors.As(err, &m.NoDocker) {
+		return nil, err
+	}
 	if m.Docker == nil || len(m.Labs) == 0 {
-		m.KindNodes = 0
 		return m, nil
 	}
 	if noNodes != nil {
@@ -153,11 +159,11 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 	for i := range m.Labs {
 		lab := &m.Labs[i]
 		cluster := kindcluster.Name(lab.Name)
-		if lab.There = clusters[cluster] > 0; !lab.There {
+		if lab.Have = clusters[cluster]; lab.Have == 0 {
 			lab.HasImage = has(lab.NodeImage())
 			fresh = append(fresh, lab.Stack)
 		}
-		if lab.Taken != nil {
+		if lab.HostPort() != 0 {
 			container, of, err := docker.Publisher(ctx, lab.HostPort())
 			if err != nil {
 				return nil, err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -68,8 +69,12 @@ func TestFindings(t *testing.T) {
 		"memory": {[]Lab{newLab("a", 4, 0), newLab("b", 4, 0)}, func(m *Machine) { m.FreeMemory = 4 * gib },
 			[]string{"memory 2 new clusters of 8 nodes need about 5.0 GiB of memory; free: 4.0 GiB"}},
 		"memory that is in use already": {[]Lab{newLab("a", 4, 0), newLab("b", 4, 0)}, func(m *Machine) {
-			m.FreeMemory, m.Labs[0].There = 4*gib, true
+			m.FreeMemory, m.Labs[0].Have = 4*gib, 4
 		}, nil},
+		"a lab that has fewer nodes so far": {[]Lab{newLab("a", 4, 0), newLab("b", 4, 0)}, func(m *Machine) {
+			m.FreeMemory, m.Inotify, m.KindNodes = gib, low, 5
+			m.Labs[0].Have, m.Labs[1].Have = 1, 4
+		}, []string{"memory 3 more nodes need about 2.5 GiB of memory", "inotify low for 3 more nodes beside 5 that run"}},
 		"a machine of Docker's own": {[]Lab{newLab("a", 1, 0)}, func(m *Machine) {
 			m.FreeMemory, m.FreeDisk, m.Inotify, m.Docker.Memory = unknown, unknown, kindcluster.InotifyLimits{}, gib
 		}, []string{"memory 1 new cluster of 1 node need about 1.5 GiB of memory; Docker has in all: 1.0 GiB"}},
@@ -82,14 +87,15 @@ func TestFindings(t *testing.T) {
 			m.FreeDisk, m.Labs[0].HasImage, m.Labs[1].HasImage = 9*gib/2, false, false
 		}, nil},
 
-		"inotify for one cluster":   {[]Lab{newLab("a", 4, 0)}, func(m *Machine) { m.Inotify = low }, nil},
-		"inotify for a second one":  {[]Lab{newLab("a", 4, 0), newLab("b", 1, 0)}, func(m *Machine) { m.Inotify = low }, []string{"inotify max_user_instances=128"}},
-		"inotify beside what runs":  {[]Lab{newLab("a", 4, 0)}, func(m *Machine) { m.Inotify, m.KindNodes = low, 1 }, []string{"inotify 1 that run"}},
-		"a port, once for all":      {[]Lab{newLab("a", 1, 1), newLab("b", 1, 2), newLab("c", 1, 1), newLab("d", 1, 1)}, func(*Machine) {}, []string{"port a, c, d"}},
-		"a port of the lab's own":   {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By, m.Labs[0].Own = syscall.EADDRINUSE, "x", true }, nil},
-		"a port of a container":     {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By = syscall.EADDRINUSE, "web" }, []string{"port container web"}},
-		"a port of another program": {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EADDRINUSE }, []string{"port another program"}},
-		"a port for root":           {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EACCES }, []string{"port may not use it"}},
+		"inotify for one cluster":                     {[]Lab{newLab("a", 4, 0)}, func(m *Machine) { m.Inotify = low }, nil},
+		"inotify for a second one":                    {[]Lab{newLab("a", 4, 0), newLab("b", 1, 0)}, func(m *Machine) { m.Inotify = low }, []string{"inotify max_user_instances=128"}},
+		"inotify beside what runs":                    {[]Lab{newLab("a", 4, 0)}, func(m *Machine) { m.Inotify, m.KindNodes = low, 1 }, []string{"inotify 1 that run"}},
+		"a port, once for all":                        {[]Lab{newLab("a", 1, 1), newLab("b", 1, 2), newLab("c", 1, 1), newLab("d", 1, 1)}, func(*Machine) {}, []string{"port a, c, d"}},
+		"a port of the lab's own":                     {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By, m.Labs[0].Own = syscall.EADDRINUSE, "x", true }, nil},
+		"a port of a container":                       {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken, m.Labs[0].By = syscall.EADDRINUSE, "web" }, []string{"port container web"}},
+		"a port that can be listened on all the same": {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].By = "web" }, []string{"port container web"}},
+		"a port of another program":                   {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EADDRINUSE }, []string{"port another program"}},
+		"a port for root":                             {[]Lab{newLab("a", 1, 1)}, func(m *Machine) { m.Labs[0].Taken = syscall.EACCES }, []string{"port may not use it"}},
 
 		"Docker's own platform": {[]Lab{newLab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform = "linux/amd64" }, nil},
 		"by another name":       {[]Lab{newLab("a", 1, 0)}, func(m *Machine) { m.Setup.Platform, m.Docker.Architecture = "linux/arm64/v8", "aarch64" }, nil},
@@ -173,7 +179,7 @@ func TestParallel(t *testing.T) {
 	m.Docker = nil
 	assert.Equal(t, 1, m.Parallel(0))
 	there := newLab("a", 11, 0)
-	there.There = true
+	there.Have = there.Nodes()
 	m = well(there, newLab("b", 1, 0))
 	m.FreeMemory = 3 * gib
 	assert.Equal(t, 2, m.Parallel(20), "of the size that is to be made")
@@ -239,7 +245,7 @@ esac
 	assert.Equal(t, uint64(unknown), m.FreeMemory, "Docker has another machine")
 	require.Len(t, m.Labs, 3)
 	for i, want := range []Lab{
-		{Stack: a.Stack, There: true, By: "bootcamp-a-control-plane", Own: true},
+		{Stack: a.Stack, Have: 2, By: "bootcamp-a-control-plane", Own: true},
 		{Stack: b.Stack, HasImage: true, By: "bootcamp-a-control-plane"},
 		{Stack: c.Stack},
 	} {
@@ -260,6 +266,18 @@ esac
 	require.NoError(t, err)
 	assert.NotNil(t, m.NoDocker)
 	assert.Len(t, m.Labs, 1)
+}
+
+// TestLookGivesUp: once Docker is known not to answer, nothing else is waited for.
+func TestLookGivesUp(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\n[ \"$1\" = info ] && exit 1\nexec /bin/sleep 60\n"), 0o700))
+	t.Setenv("PATH", dir)
+	begin := time.Now()
+	m, err := Look(context.Background(), []*config.Stack{newLab("a", 1, 1).Stack}, true)
+	require.NoError(t, err)
+	assert.NotNil(t, m.NoDocker)
+	assert.Less(t, time.Since(begin), 20*time.Second)
 }
 
 func TestLookInterrupted(t *testing.T) {
@@ -306,7 +324,7 @@ func TestRealDocker(t *testing.T) {
 	if m.Docker == nil {
 		t.Skip("no Docker: ", m.NoDocker)
 	}
-	assert.False(t, m.Labs[0].There)
+	assert.Zero(t, m.Labs[0].Have)
 	assert.NotContains(t, []string{"", "x86_64", "aarch64"}, docker.GoArch(m.Docker.Architecture))
 	assert.Greater(t, m.Docker.Memory, uint64(gib/4))
 	if m.FreeMemory != unknown {

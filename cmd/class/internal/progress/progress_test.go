@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"k8sbootcamp/components/kind"
+	"k8sbootcamp/components/shared"
 )
 
 const (
@@ -101,6 +102,15 @@ func TestTakeOver(t *testing.T) {
 			begins(apitype.OpDelete, command), ends(apitype.OpDelete, command))
 		assert.Equal(t, "[x] looking for what was made by hand\n[x] taken over: Deployment bootcamp, made by hand\n"+
 			"[x] taken over: Service bootcamp-svc, made by hand\n[x] deleting the lab's objects\n", printed)
+	}
+}
+
+// TestClaim: a mark takes no time, and a place on a shared cluster does.
+func TestClaim(t *testing.T) {
+	for parent, want := range map[string]string{"bootcamp:cluster:Kind": "", shared.PlaceType: "[x] creating the place on the cluster\n"} {
+		claim := "urn:pulumi:x::bootcamp::" + parent + "$command:local:Command::" + kind.ClaimName
+		printed, _ := track(begins(apitype.OpCreate, claim), ends(apitype.OpCreate, claim))
+		assert.Equal(t, want, printed, parent)
 	}
 }
 

@@ -60,10 +60,11 @@ func (l *Line) Event(e events.EngineEvent) {
 		if !counts || !custom || strings.HasPrefix(m.Type, "pulumi:") { // providers take no time
 			return
 		}
-		if verb == "creating" && resource.URN(m.URN).Name() == kind.ClaimName { // nor does a mark
+		urn := resource.URN(m.URN)
+		if verb == "creating" && urn.Name() == kind.ClaimName && strings.HasPrefix(string(urn.QualifiedType()), kind.Type) { // nor does a mark
 			return
 		}
-		t.open = append(t.open, operation{resource.URN(m.URN), verb})
+		t.open = append(t.open, operation{urn, verb})
 		l.show()
 	case e.ResOutputsEvent != nil:
 		l.ended(e.ResOutputsEvent.Metadata)

@@ -38,7 +38,7 @@ func (s *Stack) Inspect(ctx context.Context, c *Cluster) (Condition, error) {
 	if c == nil {
 		return Condition{Health: None}, nil
 	}
-	return s.glance(ctx, c.Name, c.Nodes).condition(c)
+	return s.glance(ctx, c.Name, c.Nodes, false).condition(c)
 }
 
 // Glance is what Docker says of a cluster, asked in one go: each question takes a moment.
@@ -52,23 +52,28 @@ type Glance struct {
 	none   error // why there is no admin
 }
 
-func (s *Stack) glance(ctx context.Context, name string, want int) *Glance {
-	g := &Glance{name: name, want: want}
+// glance looks at a cluster that should have so many nodes, and at the way to it if told so.
+func (s *Stack) glance(ctx context.Context, name string, want int, reach bool) *Glance {
+	g := &Glance{name: name, want: want, none: errNotAsked}
 	var all sync.WaitGroup
 	all.Go(func() { g.found, g.failed = s.Docker.Containers(ctx, name) })
-	all.Go(func() { g.admin, g.none = s.Docker.Admin(ctx, name) })
+	if reach {
+		all.Go(func() { g.admin, g.none = s.Docker.Admin(ctx, name) })
+	}
 	g.ready = s.Docker.Ready(ctx, name, want)
 	all.Wait()
 	return g
 }
 
+var errNotAsked = errors.New("not asked")
+
 // Ahead begins to ask Docker about the cluster that the stack has, if it has one, and
-// returns how to wait for the answer. Without a cluster of the stack's own that is nil.
+// returns how to wait for the answer, which is nil without a cluster of the stack's own.
 func (s *Stack) Ahead(ctx context.Context) func() *Glance {
 	if s.Settings == nil || !s.OnKind() {
 		return func() *Glance { return nil }
 	}
-	wait := sync.OnceValue(func() *Glance { return s.glance(ctx, kindcluster.Name(s.Name), s.Nodes()) })
+	wait := sync.OnceValue(func() *Glance { return s.glance(ctx, kindcluster.Name(s.Name), s.Nodes(), true) })
 	go wait()
 	return wait
 }
@@ -107,16 +112,21 @@ type Healed struct {
 // Heal makes the cluster that the state speaks of fit for an update. It revives one
 // that is stopped or failing; where that does not help, or nodes are gone, the update
 // must replace the cluster, which Pulumi alone would call unchanged. A cluster of
-// another stack is left alone, and an error (kindcluster.ErrForeign). ahead is of Ahead.
+// another stack is left alone, and an error (kindcluster.ErrForeign). ahead is of Ahead, and
+// believed where all was well.
 func (s *Stack) Heal(ctx context.Context, c *Cluster, ahead func() *Glance, line *progress.Line) (Healed, error) {
 	if c == nil {
 		return Healed{}, nil
 	}
 	seen := ahead()
 	if seen == nil || seen.name != c.Name || seen.want != c.Nodes { // another shape is configured by now
-		seen = s.glance(ctx, c.Name, c.Nodes)
+		seen = s.glance(ctx, c.Name, c.Nodes, true)
 	}
 	now, err := seen.condition(c)
+	if err != nil || now.Health != Alive { // as it was before the state was read
+		seen = s.glance(ctx, c.Name, c.Nodes, true)
+		now, err = seen.condition(c)
+	}
 	if err != nil {
 		return Healed{}, err
 	}
@@ -130,19 +140,28 @@ func (s *Stack) Heal(ctx context.Context, c *Cluster, ahead func() *Glance, line
 		return Healed{}, fmt.Errorf("the stack's own cluster is gone: %w", kindcluster.Foreign(c.Name, now.Nodes))
 	case Gone:
 		line.Say("cluster " + c.Name + " is gone; it is rebuilt")
-		return Healed{Replace: []string{c.URN}}, nil
+		return Healed{Replace: c.Anew()}, nil
 	case Partial:
 		line.Say(fmt.Sprintf("cluster %s has %d of %d nodes left; it is rebuilt", c.Name, len(now.Nodes), c.Nodes))
-		return Healed{Replace: []string{c.URN}}, nil
+		return Healed{Replace: c.Anew()}, nil
 	}
 	if err := s.revive(ctx, c, now, line); err != nil {
 		if ctx.Err() != nil {
 			return Healed{}, ctx.Err()
 		}
 		line.Say(fmt.Sprintf("cluster %s did not come back (%s); it is rebuilt", c.Name, printable.Line(err.Error(), causeLength)))
-		return Healed{Replace: []string{c.URN}}, nil
+		return Healed{Replace: c.Anew()}, nil
 	}
 	return Healed{Revived: true}, nil
+}
+
+// Anew is what must be replaced for another cluster: it, and, before it, what looks whether
+// one can be made.
+func (c *Cluster) Anew() []string {
+	if c.Prepare == "" { // the state of an earlier version
+		return []string{c.URN}
+	}
+	return []string{c.Prepare, c.URN}
 }
 
 // revive brings a cluster back to work whose nodes are all there.

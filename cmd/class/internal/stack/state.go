@@ -33,10 +33,11 @@ type State struct {
 // Cluster is the kind cluster that a state speaks of.
 type Cluster struct {
 	kindcluster.Identity
-	URN    string
-	Nodes  int
-	Config string    // kind's configuration, YAML
-	Made   time.Time // when all of it was there; zero where the state does not say
+	URN     string
+	Prepare string // URN of the command that runs before it; empty in the state of an earlier version
+	Nodes   int
+	Config  string    // kind's configuration, YAML
+	Made    time.Time // when all of it was there; zero where the state does not say
 }
 
 // Create is the creation of a Kubernetes object that a killed run left open.
@@ -63,6 +64,7 @@ func parseState(raw json.RawMessage) (*State, error) {
 			s.Unsure = append(s.Unsure, Create{URN: string(p.Resource.URN), ID: id})
 		}
 	}
+	var prepare string
 	for _, r := range d.Resources {
 		if r.Type != resource.RootStackType {
 			s.Resources++
@@ -73,6 +75,8 @@ func parseState(raw json.RawMessage) (*State, error) {
 			s.Owned = text(r.Inputs, "environment", sharedcluster.EnvOwned)
 		case r.Type == tool.CommandType && text(r.Inputs, "create") == sharedcluster.VerbKubeconfig:
 			s.Token = string(r.URN)
+		case r.Type == tool.CommandType && text(r.Inputs, "create") == kindcluster.VerbPrepare:
+			prepare = string(r.URN)
 		case r.Type == tool.CommandType && text(r.Inputs, "create") == kindcluster.VerbCreate:
 			c := &Cluster{URN: string(r.URN)}
 			c.Name = text(r.Inputs, "environment", kindcluster.EnvName)
@@ -95,6 +99,9 @@ func parseState(raw json.RawMessage) (*State, error) {
 				Namespace: text(r.Outputs, "metadata", "namespace"), Name: text(r.Outputs, "metadata", "name"),
 			})
 		}
+	}
+	if s.Cluster != nil {
+		s.Cluster.Prepare = prepare
 	}
 	return s, nil
 }
