@@ -240,10 +240,11 @@ func (h *Host) patient(ctx context.Context, n named, answer time.Duration) (_ co
 	return ctx, heard, end
 }
 
-// Warn says of each *Error in what Pull returned that the image is missing so far, and
+// Warn says each *Error in what Pull returned, and then that images are missing so far; it
 // returns the rest.
 func (h *Host) Warn(err error) error {
 	var rest []error
+	warned := false
 	for _, one := range parts(err) {
 		var missing *Error
 		switch {
@@ -252,8 +253,12 @@ func (h *Host) Warn(err error) error {
 		case missing.Problem == OldFormat:
 			h.report.say("image %s: %s; the nodes pull it themselves", missing.Image, OldFormat)
 		default:
-			h.report.say("warning: %v. This goes on, and fails where a node does not have it", missing)
+			h.report.say("warning: %v", missing)
+			warned = true
 		}
+	}
+	if warned { // on a line of its own, for those above may be cut where they are shown
+		h.report.say("warning: what Docker cannot pull is no matter where the nodes have it; this goes on, and fails where one does not")
 	}
 	return errors.Join(rest...)
 }

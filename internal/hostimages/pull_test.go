@@ -143,7 +143,7 @@ func TestPullHostileWords(t *testing.T) {
 	require.NoError(t, h.Warn(err))
 	assert.NotContains(t, log.String(), "\x1b")
 	assert.Less(t, log.Len(), 1500)
-	assert.Equal(t, 2, strings.Count(log.String(), "\n"), "a line for each")
+	assert.Equal(t, 2+1, strings.Count(log.String(), "\n"), "a line for each, and one for all")
 }
 
 // TestPullTriesAgain: what passes by itself is tried some times, and within a limit.
@@ -282,8 +282,11 @@ func TestAllFailuresAtOnce(t *testing.T) {
 	log.Reset()
 	require.NoError(t, h.Warn(err))
 	assert.Equal(t, 2, strings.Count(log.String(), "warning: image bad:"))
+	assert.Equal(t, 1, strings.Count(log.String(), "this goes on, and fails where one does not"))
+	log.Reset()
 	assert.Equal(t, errDockerGone, errors.Unwrap(fmt.Errorf("%w", parts(h.Warn(errDockerGone))[0])), "what is no image's is no warning")
 	assert.NoError(t, h.Warn(nil))
+	assert.Empty(t, log.String())
 }
 
 // TestLogin: the docker command's own, of its file and of its helpers.

@@ -260,12 +260,18 @@ func (m *Manager) Prepare(ctx context.Context, c Identity, config []byte) error 
 	}
 	for _, node := range wanted.Nodes {
 		for _, mapping := range node.ExtraPortMappings {
-			if err := m.portFits(ctx, c.Name, int(mapping.HostPort)); err != nil {
-				return err
+			if err == nil {
+				err = m.portFits(ctx, c.Name, int(mapping.HostPort))
 			}
 		}
 	}
-	return m.pull(ctx, wanted)
+	if err == nil {
+		err = m.pull(ctx, wanted)
+	}
+	if err != nil && len(found) > 0 { // whose lab it is should know
+		err = fmt.Errorf("cluster %s stays as it is: %w", c.Name, err)
+	}
+	return err
 }
 
 // portFits looks for who has a port of the host.

@@ -159,7 +159,8 @@ func TestPrepare(t *testing.T) {
 	t.Run("an image that cannot be pulled", func(t *testing.T) {
 		t.Parallel()
 		_, err := prepare(t, nil, other)
-		assert.Equal(t, errBoom, err)
+		assert.ErrorIs(t, err, errBoom)
+		assert.Regexp(t, `^cluster bootcamp-\S+ stays as it is: boom$`, err.Error())
 	})
 	t.Run("a port that another program has", func(t *testing.T) {
 		t.Parallel()
@@ -171,7 +172,7 @@ func TestPrepare(t *testing.T) {
 	t.Run("a port that another container has", func(t *testing.T) {
 		t.Parallel()
 		_, err := prepare(t, func(d *fake.Docker, _ Identity) { d.Ports = map[int]fake.Publisher{port: {Container: "web"}} }, mapped)
-		assert.EqualError(t, err, fmt.Sprintf("hostPort %d cannot be used: container web has it; end that container or set another hostPort", port))
+		assert.ErrorContains(t, err, fmt.Sprintf(" stays as it is: hostPort %d cannot be used: container web has it; end that container or set another hostPort", port))
 	})
 	t.Run("a port that the cluster has", func(t *testing.T) {
 		t.Parallel()
@@ -204,6 +205,12 @@ func TestPrepare(t *testing.T) {
 		t.Parallel()
 		m, _, c := built(t)
 		assert.ErrorIs(t, m.Prepare(t.Context(), Identity{Name: c.Name, Claim: others}, []byte(oneNode)), ErrForeign)
+	})
+	t.Run("an image that cannot be pulled for the first cluster", func(t *testing.T) {
+		t.Parallel()
+		m, d, c := setup(t)
+		fails(d, errBoom, fake.Pull)
+		assert.Equal(t, errBoom, m.Prepare(t.Context(), c, []byte(oneNode)), "there is none to stay")
 	})
 	t.Run("what is not a configuration, or whose", func(t *testing.T) {
 		t.Parallel()

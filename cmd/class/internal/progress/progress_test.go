@@ -105,6 +105,18 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestDestroyOfACluster: what prepared it is forgotten in no time, between the cluster and its
+// claim.
+func TestDestroyOfACluster(t *testing.T) {
+	const of = "urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::"
+	var all []events.EngineEvent
+	for _, urn := range []string{deployment, cluster, of + kind.PrepareName, of + kind.ClaimName} {
+		all = append(all, begins(apitype.OpDelete, urn), ends(apitype.OpDelete, urn))
+	}
+	printed, _ := track(all...)
+	assert.Equal(t, "[x] deleting the lab's objects\n[x] deleting the cluster\n", printed)
+}
+
 // TestClaim: a mark takes no time, and a place on a shared cluster does.
 func TestClaim(t *testing.T) {
 	for parent, want := range map[string]string{"bootcamp:cluster:Kind": "", shared.PlaceType: "[x] creating the place on the cluster\n"} {

@@ -61,7 +61,8 @@ func (l *Line) Event(e events.EngineEvent) {
 			return
 		}
 		urn := resource.URN(m.URN)
-		if verb == "creating" && urn.Name() == kind.ClaimName && strings.HasPrefix(string(urn.QualifiedType()), kind.Type) { // nor does a mark
+		mark, prepared := verb == "creating" && urn.Name() == kind.ClaimName, verb == "deleting" && urn.Name() == kind.PrepareName
+		if (mark || prepared) && strings.HasPrefix(string(urn.QualifiedType()), kind.Type) { // nor do these
 			return
 		}
 		t.open = append(t.open, operation{urn, verb})

@@ -78,6 +78,10 @@ func (s *Stack) Ahead(ctx context.Context) func() *Glance {
 	return wait
 }
 
+// of tells whether it is the cluster that the state speaks of, in its shape, that was asked
+// for: another may be configured by now.
+func (g *Glance) of(c *Cluster) bool { return g != nil && g.name == c.Name && g.want == c.Nodes }
+
 // condition is how the cluster is that the state speaks of.
 func (g *Glance) condition(c *Cluster) (Condition, error) {
 	if g.failed != nil {
@@ -118,12 +122,12 @@ func (s *Stack) Heal(ctx context.Context, c *Cluster, ahead func() *Glance, line
 	if c == nil {
 		return Healed{}, nil
 	}
-	seen := ahead()
-	if seen == nil || seen.name != c.Name || seen.want != c.Nodes { // another shape is configured by now
-		seen = s.glance(ctx, c.Name, c.Nodes, true)
+	seen, now := ahead(), Condition{}
+	var err error
+	if seen.of(c) {
+		now, err = seen.condition(c)
 	}
-	now, err := seen.condition(c)
-	if err != nil || now.Health != Alive { // as it was before the state was read
+	if err != nil || now.Health != Alive { // the state is newer
 		seen = s.glance(ctx, c.Name, c.Nodes, true)
 		now, err = seen.condition(c)
 	}
@@ -131,7 +135,7 @@ func (s *Stack) Heal(ctx context.Context, c *Cluster, ahead func() *Glance, line
 		return Healed{}, err
 	}
 	switch now.Health {
-	case None, Alive:
+	case Alive:
 		if seen.none != nil {
 			return Healed{}, nil
 		}
