@@ -84,6 +84,11 @@ cp "$GOTMPDIR/../built" "$GOTMPDIR/class"
 	require.NoError(t, os.Remove(source))
 	later(filepath.Dir(source))
 	assert.True(t, compiled(), "a source is gone")
+	time.Sleep(1100 * time.Millisecond)
+	long := time.Now().Add(-24 * time.Hour)
+	require.NoError(t, os.Chtimes(filepath.Join(dir, "go.mod"), long, long)) // as cp -p and tar do
+	assert.True(t, compiled(), "a source of another version was put in its place")
+	assert.False(t, compiled())
 	later(filepath.Join(dir, "go.sum"))
 
 	out, code = run("BROKEN=1")

@@ -121,15 +121,16 @@ func CheckImage(image string) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := ref.(reference.Digested); ok {
-		return nil
-	}
+	_, digested := ref.(reference.Digested)
 	tagged, ok := ref.(reference.Tagged)
-	if !ok {
-		return errors.New("it has neither a tag nor a digest")
-	}
-	if strings.EqualFold(tagged.Tag(), "latest") {
+	latest := ok && strings.EqualFold(tagged.Tag(), "latest")
+	switch {
+	case latest && digested: // Kubernetes reads the tag alone, and has it pulled each time (imagePullPolicy)
+		return errors.New("with the tag latest it is asked for in its registry each time, whatever the digest; leave the tag out")
+	case latest:
 		return errors.New("its tag is latest, which is another image tomorrow")
+	case !ok && !digested:
+		return errors.New("it has neither a tag nor a digest")
 	}
 	return nil
 }

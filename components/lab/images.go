@@ -6,6 +6,7 @@ import (
 
 	"k8sbootcamp/components/editions"
 	"k8sbootcamp/components/settings"
+	"k8sbootcamp/internal/course"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/hostimages"
 )
@@ -25,6 +26,14 @@ func Images(s *settings.Settings) []Image {
 	}
 	node := Image{Wanted: hostimages.Wanted{Image: s.Images.Node, Everywhere: true}, Part: "nodes", Node: true}
 	return append([]Image{node}, ownPlan(s).images...)
+}
+
+// Whole are settings with everything switched on that a lab may come to have: all chapters,
+// exercises and topics.
+func Whole(s *settings.Settings) *settings.Settings {
+	whole := *s
+	whole.Chapter, whole.PodMonitoring, whole.Dashboards, whole.Topics = course.All, true, true, settings.Topics
+	return &whole
 }
 
 // wanted are images as they are brought to nodes.

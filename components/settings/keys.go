@@ -226,7 +226,7 @@ func mirror(name string, field func(*Settings) *string) Key {
 
 func image(name string, field func(*editions.Images) *string) Key {
 	return Key{
-		Name: name, Type: "string", Allowed: "an image with a tag other than latest, or a digest; empty is the edition's",
+		Name: name, Type: "string", Allowed: "an image with a tag or a digest, and without the tag latest; empty is the edition's",
 		set: func(s *Settings, v string) bool {
 			*field(&s.Images) = v
 			return v == "" || editions.CheckImage(v) == nil

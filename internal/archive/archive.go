@@ -20,8 +20,16 @@ const (
 	hosts   = "runtime"
 )
 
+// sample is the configuration of the stack that is worked on where none is named. It is the
+// user's to change, so it is not in the archive under its own name: the next release is
+// unpacked over this one.
+const sample = "Pulumi.dev.yaml"
+
+// Sample is the path of the sample stack's configuration in a release's folder.
+const Sample = hosts + "/" + sample
+
 // documents are copied as they are, files and folders.
-var documents = []string{"Pulumi.dev.yaml", "README.md", "README.ja.md", "SECURITY.md", "docs"}
+var documents = []string{"README.md", "README.ja.md", "SECURITY.md", "docs"}
 
 // starters lead from Pulumi to the executable, whose name Pulumi does not know.
 var starters = map[string]string{
@@ -53,6 +61,9 @@ func Write(root, dir string) error {
 		if err := copyAll(filepath.Join(root, name), filepath.Join(dir, name)); err != nil {
 			return err
 		}
+	}
+	if err := copyAll(filepath.Join(root, sample), filepath.Join(dir, filepath.FromSlash(Sample))); err != nil {
+		return err
 	}
 	for name, text := range starters {
 		if err := os.WriteFile(filepath.Join(dir, hosts, name), []byte(text), 0o755); err != nil {

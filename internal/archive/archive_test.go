@@ -83,6 +83,7 @@ func TestWrite(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	assert.Equal(t, "Pulumi.dev.yaml Pulumi.yaml README.ja.md README.md SECURITY.md docs runtime", strings.Join(names, " "))
+	assert.Equal(t, "Pulumi.yaml README.ja.md README.md SECURITY.md docs runtime", strings.Join(names, " "))
 	assert.FileExists(t, filepath.Join(dir, "docs", "class.md"))
+	assert.FileExists(t, filepath.Join(dir, Sample))
 }

@@ -25,12 +25,18 @@ type engine struct {
 	pulls  []string                 // name and tag or digest, in order
 	logins []string
 	saves  []string
+	loaded []byte // the last archive
+
+	unpacks time.Duration // how long that takes it
 
 	// onPull is what a pull does; it puts what it pulls into has. nil pulls all.
 	onPull func(ctx context.Context, name string, step func(docker.Event)) (*docker.Image, error)
 }
 
-var errDockerGone = errors.New("unexpected EOF")
+var (
+	errDockerGone = errors.New("unexpected EOF")
+	errOffline    = errors.New("no registry is asked here")
+)
 
 func (e *engine) Image(_ context.Context, name string) (*docker.Image, error) {
 	e.mu.Lock()
@@ -71,9 +77,11 @@ func (e *engine) Save(_ context.Context, id string) (io.ReadCloser, error) {
 }
 
 // Load reads an archive of one image, and has it by its tag then.
-func (e *engine) Load(_ context.Context, from io.Reader) error {
+func (e *engine) Load(ctx context.Context, from io.Reader) error {
 	var list []manifest
-	for r := tar.NewReader(from); ; {
+	var all bytes.Buffer
+	in := io.TeeReader(from, &all)
+	for r := tar.NewReader(in); ; {
 		header, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -91,11 +99,20 @@ func (e *engine) Load(_ context.Context, from io.Reader) error {
 			}
 		}
 	}
+	if _, err := io.Copy(io.Discard, in); err != nil { // what ends the archive
+		return err
+	}
+	if e.unpacks > 0 {
+		if err := pass(ctx, e.unpacks); err != nil {
+			return err
+		}
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.has == nil {
 		e.has = map[string]*docker.Image{}
 	}
+	e.loaded = all.Bytes()
 	for _, tag := range list[0].RepoTags {
 		e.has[tag] = &docker.Image{ID: list[0].Config}
 	}
@@ -174,8 +191,9 @@ func (n *nodes) Finds(context.Context, string, string) bool { return !n.blind }
 // host is a Host on a Docker in memory, without a login for any registry.
 func host(e *engine) (*Host, *bytes.Buffer) {
 	var log bytes.Buffer
-	h := New(e, &log)
+	h := New(e, docker.Platform{OS: "linux", Architecture: "arm64"}, &log)
 	h.login = func(string) (string, error) { return "", nil }
+	h.origin = func(named) (source, error) { return source{}, errOffline }
 	return h, &log
 }
 

@@ -40,28 +40,36 @@ type Docker interface {
 
 // Host pulls and loads. Make it with New.
 type Host struct {
-	Mirror Mirror // is asked first for what Docker has not
+	// Mirror is the URL of a pull-through registry for images of all registries, which is
+	// asked first for what Docker has not; empty is none. As containerd has it, each request
+	// names in its parameter ns the registry that is meant. See CheckURL.
+	Mirror   string
+	Platform docker.Platform // Docker's own
 
 	docker Docker
 	report *reporter
 	limits limits
 	login  func(registry string) (string, error)
+	origin func(named) (source, error) // the image's own registry
 }
 
 // limits are how long one waits.
 type limits struct {
 	answer time.Duration // until the registry is heard; a further try has to begin within
 	stall  time.Duration // with nothing new
+	busy   time.Duration // with nothing new, where Docker has something else to do first, or unpacks
 	pauses []time.Duration
 }
 
 // New returns a Host; lines of progress go to log.
-func New(d Docker, log io.Writer) *Host {
+func New(d Docker, own docker.Platform, log io.Writer) *Host {
 	return &Host{
-		docker: d,
-		report: &reporter{out: log},
-		limits: limits{answer: 30 * time.Second, stall: 2 * time.Minute, pauses: []time.Duration{time.Second, 3 * time.Second}},
-		login:  login,
+		Platform: own,
+		docker:   d,
+		report:   &reporter{out: log},
+		limits:   limits{answer: 30 * time.Second, stall: 2 * time.Minute, busy: 30 * time.Minute, pauses: []time.Duration{time.Second, 3 * time.Second}},
+		login:    login,
+		origin:   ownRegistry,
 	}
 }
 
@@ -110,17 +118,21 @@ func (h *Host) have(ctx context.Context, n named) (*docker.Image, error) {
 	if found, err := h.look(ctx, n); found != nil || err != nil { // the other run had it pulled
 		return found, err
 	}
-	if h.Mirror.URL != "" {
+	if h.Mirror != "" {
 		if err := h.fromMirror(ctx, n); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			h.report.say("image %s: not from the mirror %s, so Docker pulls it itself (%s)", n.short(), h.Mirror.URL, printable.Line(err.Error(), saidLength))
+			h.report.say("image %s: not from the mirror %s, so Docker pulls it itself (%s)", n.short(), h.Mirror, printable.Line(err.Error(), saidLength))
 		} else if found, err := h.look(ctx, n); found != nil || err != nil {
 			return found, err
 		}
 	}
-	if err := h.pull(ctx, n); err != nil {
+	err = h.pull(ctx, n)
+	if why := (*Error)(nil); errors.As(err, &why) && why.Problem == OldFormat {
+		err = h.modernize(ctx, n)
+	}
+	if err != nil {
 		return nil, err
 	}
 	found, err = h.look(ctx, n)
@@ -128,6 +140,37 @@ func (h *Host) have(ctx context.Context, n named) (*docker.Image, error) {
 		err = &Error{Image: n.given, Problem: OtherArch, registry: n.registry}
 	}
 	return found, err
+}
+
+// fromMirror puts an image of the mirror's into Docker.
+func (h *Host) fromMirror(ctx context.Context, n named) error {
+	from, err := h.mirror(n)
+	if err != nil {
+		return err
+	}
+	size, err := h.transfer(ctx, n, from)
+	if err == nil {
+		h.report.say("image %s: from the mirror, %s", n.short(), printable.Megabytes(size))
+	}
+	return err
+}
+
+// modernize puts an image into Docker that Docker refuses for its old format, as one of
+// today's. Its error is *Error, or the context's.
+func (h *Host) modernize(ctx context.Context, n named) error {
+	from, err := h.origin(n)
+	var size int64
+	if err == nil {
+		size, err = h.transfer(ctx, n, from)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return &Error{Image: n.given, Problem: OldFormat, Err: err, registry: n.registry}
+	}
+	h.report.say("image %s: pulled, %s, and made one of today's format", n.short(), printable.Megabytes(size))
+	return nil
 }
 
 // look returns the image as Docker has it, nil where it has not.
@@ -201,7 +244,11 @@ func (h *Host) fetch(ctx context.Context, n named, auth string) error {
 	all := layers{}
 	err := h.docker.Pull(ctx, n.name, n.version, auth, func(e docker.Event) {
 		if all.take(e) {
-			heard()
+			within := h.limits.stall
+			if all.queued() {
+				within = h.limits.busy
+			}
+			heard(within)
 		}
 		done, total, more := all.sum()
 		h.report.set(progress, done, total, more)
@@ -218,20 +265,21 @@ func (h *Host) fetch(ctx context.Context, n named, auth string) error {
 }
 
 // patient returns a context that ends, with an *Error as its cause, where nothing is heard
-// for too long, the first time for as long as answer says.
-func (h *Host) patient(ctx context.Context, n named, answer time.Duration) (_ context.Context, heard, end func()) {
+// for too long: at first for as long as answer says, and then for as long as was said when
+// something was heard last.
+func (h *Host) patient(ctx context.Context, n named, answer time.Duration) (_ context.Context, heard func(within time.Duration), end func()) {
 	ctx, giveUp := context.WithCancelCause(ctx)
-	var begun atomic.Bool
+	var last atomic.Int64 // 0: nothing was heard yet
 	silence := time.AfterFunc(answer, func() {
 		e := &Error{Image: n.given, Problem: Silent, Err: fmt.Errorf("for %s", answer), registry: n.registry}
-		if begun.Load() {
-			e.Problem, e.Err = Stalled, fmt.Errorf("for %s", h.limits.stall)
+		if within := time.Duration(last.Load()); within > 0 {
+			e.Problem, e.Err = Stalled, fmt.Errorf("for %s", within)
 		}
 		giveUp(e)
 	})
-	heard = func() {
-		begun.Store(true)
-		silence.Reset(h.limits.stall)
+	heard = func(within time.Duration) {
+		last.Store(int64(within))
+		silence.Reset(within)
 	}
 	end = func() {
 		silence.Stop()
@@ -251,7 +299,8 @@ func (h *Host) Warn(err error) error {
 		case !errors.As(one, &missing):
 			rest = append(rest, one)
 		case missing.Problem == OldFormat:
-			h.report.say("image %s: %s; the nodes pull it themselves", missing.Image, OldFormat)
+			h.report.say("warning: image %s: %s, nor could it be made one of today's (%s); the nodes pull it themselves",
+				printable.Middle(missing.Image, 200), OldFormat, printable.Line(missing.Err.Error(), saidLength))
 		default:
 			h.report.say("warning: %v", missing)
 			warned = true

@@ -1,11 +1,19 @@
 package hostimages
 
 import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +26,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -76,17 +85,13 @@ func (m *testMirror) fail(fault http.HandlerFunc) {
 	m.fault = fault
 }
 
-func (m *testMirror) of(arch string) Mirror {
-	return Mirror{URL: m.URL, Platform: docker.Platform{OS: "linux", Architecture: arch}}
-}
-
 // TestFromMirror: what Docker has not comes from the mirror, for Docker's platform, each
 // request with the registry that is meant; and Docker itself pulls nothing.
 func TestFromMirror(t *testing.T) {
 	m := newTestMirror(t)
 	e := &engine{}
 	h, log := host(e)
-	h.Mirror = m.of("arm64")
+	h.Mirror = m.URL
 	require.NoError(t, h.Pull(t.Context(), []string{"a:1"}))
 	assert.Contains(t, e.has, "docker.io/library/a:1")
 	assert.Contains(t, log.String(), "image a:1: from the mirror, 0.0 MB\n")
@@ -118,18 +123,18 @@ func TestMirrorFails(t *testing.T) {
 		return func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }
 	}
 	for name, c := range map[string]struct {
-		mirror Mirror
+		mirror string
 		fault  http.HandlerFunc
 		said   string
 	}{
-		"is gone":               {Mirror{URL: gone.URL, Platform: m.of("arm64").Platform}, nil, "connection refused"},
-		"has it not":            {m.of("arm64"), says(http.StatusNotFound), "404"},
-		"is asked a lot":        {m.of("arm64"), says(http.StatusTooManyRequests), "429"},
-		"wants a login":         {m.of("arm64"), says(http.StatusUnauthorized), "401"},
-		"is no registry":        {m.of("arm64"), func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "\x1b[31mhello") }, ""},
-		"other platforms alone": {m.of("amd64"), nil, "amd64"},
-		"says nothing":          {m.of("arm64"), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "nothing was heard of it for 300ms"},
-		"breaks off": {m.of("arm64"), func(w http.ResponseWriter, r *http.Request) {
+		"is gone":               {gone.URL, nil, "connection refused"},
+		"has it not":            {m.URL, says(http.StatusNotFound), "404"},
+		"is asked a lot":        {m.URL, says(http.StatusTooManyRequests), "429"},
+		"wants a login":         {m.URL, says(http.StatusUnauthorized), "401"},
+		"is no registry":        {m.URL, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "\x1b[31mhello") }, ""},
+		"other platforms alone": {m.URL, nil, "amd64"},
+		"says nothing":          {m.URL, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "nothing was heard of it for 300ms"},
+		"breaks off": {m.URL, func(w http.ResponseWriter, r *http.Request) {
 			if !strings.Contains(r.URL.Path, "/blobs/") {
 				m.store.ServeHTTP(w, r)
 				return
@@ -144,13 +149,16 @@ func TestMirrorFails(t *testing.T) {
 			e := &engine{}
 			h, log := host(e)
 			h.Mirror = c.mirror
+			if name == "other platforms alone" {
+				h.Platform.Architecture = "amd64"
+			}
 			h.limits.stall = 300 * time.Millisecond
 			if name != "says nothing" {
 				h.limits.stall = time.Minute
 			}
 			require.NoError(t, h.Pull(t.Context(), []string{"a:1"}))
 			assert.Equal(t, []string{"docker.io/library/a:1"}, e.pulls)
-			assert.Contains(t, log.String(), "image a:1: not from the mirror "+c.mirror.URL+", so Docker pulls it itself (")
+			assert.Contains(t, log.String(), "image a:1: not from the mirror "+c.mirror+", so Docker pulls it itself (")
 			assert.Contains(t, log.String(), c.said)
 			assert.NotContains(t, log.String(), "\x1b")
 		})
@@ -185,7 +193,7 @@ func TestForgingMirror(t *testing.T) {
 			defer m.fail(nil)
 			e := &engine{}
 			h, log := host(e)
-			h.Mirror = m.of("arm64")
+			h.Mirror = m.URL
 			require.NoError(t, h.Pull(t.Context(), []string{"a:1@" + m.digest}))
 			assert.Equal(t, []string{"docker.io/library/a@" + m.digest}, e.pulls, "not by Docker itself:\n"+log.String())
 			assert.Contains(t, log.String(), "not from the mirror")
@@ -215,3 +223,154 @@ func TestMirrorsScheme(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestMirrorByName: also a name without a dot and without a port is a host, not a part of
+// Docker Hub, which the library would ask otherwise.
+func TestMirrorByName(t *testing.T) {
+	n, err := parse("a:1")
+	require.NoError(t, err)
+	h, _ := host(&engine{})
+	for at, want := range map[string]string{
+		"http://mirror": "mirror", "https://instructor-laptop": "instructor-laptop", "http://mirror:5000": "mirror:5000",
+		"http://192.168.1.5": "192.168.1.5", "http://[fd00::5]:5000": "[fd00::5]:5000", "http://[fd00::5]": "[fd00::5]", "http://localhost": "localhost",
+	} {
+		require.NoError(t, CheckURL(at))
+		h.Mirror = at
+		from, err := h.mirror(n)
+		require.NoError(t, err, at)
+		assert.Equal(t, want, from.repository.RegistryStr(), at)
+		assert.Equal(t, "library/a", from.repository.RepositoryStr(), at)
+	}
+}
+
+// TestMirrorLoadsSlowly: what Docker unpacks after the last byte is not taken for a mirror
+// that fell silent.
+func TestMirrorLoadsSlowly(t *testing.T) {
+	m := newTestMirror(t)
+	e := &engine{unpacks: 600 * time.Millisecond}
+	h, log := host(e)
+	h.Mirror = m.URL
+	h.limits.stall = 300 * time.Millisecond
+	require.NoError(t, h.Pull(t.Context(), []string{"a:1"}))
+	assert.Contains(t, log.String(), "image a:1: from the mirror")
+	assert.Empty(t, e.pulls)
+}
+
+// oldRegistry has, of any registry, the image old/a:1 in Docker's first format.
+func oldRegistry(t *testing.T, arch string) *httptest.Server {
+	t.Helper()
+	zip := func(text string) []byte {
+		var out bytes.Buffer
+		w := gzip.NewWriter(&out)
+		_, err := io.WriteString(w, text)
+		require.NoError(t, errors.Join(err, w.Close()))
+		return out.Bytes()
+	}
+	blobs := map[string][]byte{}
+	sum := func(b []byte) map[string]string {
+		digest := fmt.Sprintf("sha256:%x", sha256.Sum256(b))
+		blobs["/v2/old/a/blobs/"+digest] = b
+		return map[string]string{"blobSum": digest}
+	}
+	line := func(config string) map[string]string { return map[string]string{"v1Compatibility": config} }
+	manifest, err := json.Marshal(map[string]any{
+		"schemaVersion": 1, "name": "old/a", "tag": "1", "architecture": arch,
+		"fsLayers": []any{sum(zip("top")), sum(zip("none")), sum(zip("bottom"))},
+		"history": []any{
+			line(`{"id":"3","config":{"Cmd":["nginx"]},"container_config":{"Cmd":["top"]}}`),
+			line(`{"id":"2","throwaway":true}`),
+			line(`{"id":"1","container_config":{"Cmd":["bottom"]}}`),
+		},
+	})
+	require.NoError(t, err)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		blob, ok := blobs[r.URL.Path]
+		switch {
+		case r.URL.Path == "/v2/":
+		case strings.HasPrefix(r.URL.Path, "/v2/old/a/manifests/"):
+			w.Header().Set("Content-Type", string(types.DockerManifestSchema1Signed))
+			w.Header().Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
+			_, _ = w.Write(manifest)
+		case ok:
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(blob))
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// TestOldFormat: an image that Docker refuses for its format comes by this process, as one
+// of today's that runs the same, from the registry and from a mirror.
+func TestOldFormat(t *testing.T) {
+	base := t.TempDir()
+	t.Setenv("TMPDIR", base)
+	refuses := func() *engine {
+		return &engine{onPull: func(context.Context, string, func(docker.Event)) (*docker.Image, error) {
+			return nil, &docker.APIError{Message: "schema 1 image manifests are no longer supported"}
+		}}
+	}
+	r := oldRegistry(t, "arm64")
+	at := r.Listener.Addr().String()
+	t.Run("registry", func(t *testing.T) {
+		e := refuses()
+		h, log := host(e)
+		h.origin = ownRegistry
+		require.NoError(t, h.Pull(t.Context(), []string{at + "/old/a:1"}))
+		assert.Contains(t, log.String(), "image "+at+"/old/a:1: pulled, 0.0 MB, and made one of today's format\n")
+		require.Contains(t, e.has, at+"/old/a:1")
+		assertModern(t, e.loaded)
+		assert.Len(t, e.pulls, 1)
+	})
+	t.Run("mirror", func(t *testing.T) {
+		e := refuses()
+		h, log := host(e)
+		h.Mirror = r.URL
+		require.NoError(t, h.Pull(t.Context(), []string{"r.example/old/a:1"}))
+		assert.Contains(t, log.String(), "from the mirror")
+		assertModern(t, e.loaded)
+		assert.Empty(t, e.pulls)
+	})
+	for name, c := range map[string]struct{ image, said string }{
+		"by a digest":           {at + "/old/a@sha256:" + strings.Repeat("0", 64), "nothing proves it"},
+		"for another processor": {oldRegistry(t, "amd64").Listener.Addr().String() + "/old/a:1", "it is for linux/amd64"},
+		"that is not there":     {at + "/old/b:1", "404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := refuses()
+			h, _ := host(e)
+			h.origin = ownRegistry
+			var got *Error
+			require.ErrorAs(t, h.Pull(t.Context(), []string{c.image}), &got)
+			assert.Equal(t, OldFormat, got.Problem)
+			assert.ErrorContains(t, got, c.said)
+			assert.Empty(t, e.has)
+		})
+	}
+	left, err := filepath.Glob(filepath.Join(base, "*", "run-*"))
+	require.NoError(t, err)
+	assert.Empty(t, left, "temporary files")
+}
+
+// assertModern: an archive for Docker has both layers, the lowest first, and the command.
+func assertModern(t *testing.T, archive []byte) {
+	t.Helper()
+	image, err := tarball.Image(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil }, nil)
+	require.NoError(t, err)
+	config, err := image.ConfigFile()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"nginx"}, config.Config.Cmd)
+	var said []string
+	layers, err := image.Layers()
+	require.NoError(t, err)
+	for _, l := range layers {
+		content, err := l.Uncompressed()
+		require.NoError(t, err)
+		text, err := io.ReadAll(content)
+		require.NoError(t, err)
+		said = append(said, string(text))
+	}
+	assert.Equal(t, []string{"bottom", "top"}, said)
+	assert.Len(t, config.RootFS.DiffIDs, 2)
+}

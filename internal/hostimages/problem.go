@@ -27,6 +27,8 @@ type Problem string
 const (
 	RateLimited  Problem = "its registry answers that too many images were pulled from it (429)"
 	Untrusted    Problem = "its registry has a certificate (x509) that Docker does not trust"
+	PlainHTTP    Problem = "its registry speaks plain HTTP, which Docker takes from its own machine alone"
+	WrongTime    Problem = "its registry has a certificate (x509) that is not valid at Docker's time"
 	NoSuchHost   Problem = "its registry's name cannot be looked up (no such host)"
 	Proxy        Problem = "Docker's proxy does not let it through"
 	OtherArch    Problem = "it does not exist for this machine's architecture"
@@ -50,6 +52,8 @@ const (
 var remedies = map[Problem]string{
 	RateLimited:  "log in (`docker login{to}`), which raises the limit, or wait some hours; or bring the images here (`class images save` and `load`), or set up a mirror for Docker (registry-mirrors)",
 	Untrusted:    "put the certificate of its authority, a company's as a rule, where Docker looks: /etc/docker/certs.d/{registry}/ca.crt, or the system's store and then restart Docker",
+	PlainHTTP:    "name it in Docker's \"insecure-registries\" (/etc/docker/daemon.json) and restart Docker, or give it a certificate: {registry}",
+	WrongTime:    "is the clock right, here and where Docker runs? A machine that slept may be behind",
 	NoSuchHost:   "is the network there, and the image's name right? A network without that name needs a mirror for Docker (registry-mirrors), or the images brought here (`class images save` and `load`)",
 	Proxy:        "set Docker's own proxy right (`docker info` shows it; /etc/docker/daemon.json has \"proxies\")",
 	OtherArch:    "configure an image that does, or use a Docker of the image's architecture",
@@ -57,14 +61,14 @@ var remedies = map[Problem]string{
 	Unauthorized: "log in (`docker login{to}`) as a user who may pull it",
 	NotFound:     "is the name right, and the tag? `docker pull {image}` asks for it again",
 	DeniedOrNone: "is the name right, and the tag? Where it is private, log in (`docker login{to}`)",
-	DiskFull:     "free some space; `docker system df` shows what Docker uses, `docker system prune` removes what no container does",
+	DiskFull:     "free some space; `docker system df` shows what Docker uses, `docker image prune --all` removes the images that no container does",
 	NoDocker:     "start Docker, then this again",
-	OldFormat:    "configure another image (of the echo app: edition=current), or bring it here (`class images save` and `load`), which makes it one of today's",
+	OldFormat:    "configure another image (of the echo app: edition=current)",
 	Unreachable:  "is the network there, and does Docker need a proxy or a mirror? `docker pull {image}` asks for it again",
-	Reset:        "run this again: Docker goes on where it was",
+	Reset:        "run this again",
 	Registry:     "run this again in a while, or set up a mirror for Docker (registry-mirrors)",
 	Silent:       "is the network there, and does Docker need a proxy or a mirror? `docker pull {image}` asks for it again",
-	Stalled:      "run this again: Docker goes on where it was; a slow network needs a mirror, or the images brought here (`class images save` and `load`)",
+	Stalled:      "run this again; a slow network needs a mirror, or the images brought here (`class images save` and `load`)",
 	Unknown:      "`docker pull {image}` asks for it again",
 	NotLoaded:    "run this again",
 }
@@ -100,8 +104,11 @@ var said = []struct {
 }{
 	{regexp.MustCompile(`(?i)toomanyrequests|too many requests|\b429\b`), RateLimited},
 	{regexp.MustCompile(`no space left on device`), DiskFull},
-	{regexp.MustCompile(`proxyconnect|Proxy Authentication Required`), Proxy},
-	{regexp.MustCompile(`x509:|certificate signed by|certificate is (not )?valid|http: server gave HTTP response to HTTPS client`), Untrusted},
+	// Of a proxy's answer to CONNECT there is the sentence alone, without the number.
+	{regexp.MustCompile(`proxyconnect|Proxy Authentication Required|": (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?[Oo]ut)$`), Proxy},
+	{regexp.MustCompile(`http: server gave HTTP response to HTTPS client`), PlainHTTP},
+	{regexp.MustCompile(`certificate has expired or is not yet valid`), WrongTime},
+	{regexp.MustCompile(`x509:|certificate signed by|certificate is (not )?valid`), Untrusted},
 	{regexp.MustCompile(`no such host|server misbehaving|name resolution`), NoSuchHost},
 	{regexp.MustCompile(`no matching manifest|no match for platform|does not match the specified platform|cannot be used on this platform`), OtherArch},
 	{regexp.MustCompile(`(?i)cannot overwrite digest`), Occupied}, // moby#43188

@@ -136,6 +136,21 @@ func (l layers) take(e docker.Event) bool {
 	return moved
 }
 
+// queued tells whether Docker has other downloads before all of what is still to come: it
+// fetches three layers at a time, whosesoever they are, and says that once.
+func (l layers) queued() bool {
+	queued := false
+	for _, one := range l {
+		switch one.status {
+		case fetching, arriving:
+			return false
+		case waiting:
+			queued = true
+		}
+	}
+	return queued
+}
+
 // sum is how much of the layers has arrived, and of how much; more where the size of
 // some is not known yet.
 func (l layers) sum() (done, total int64, more bool) {

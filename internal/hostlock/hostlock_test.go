@@ -85,18 +85,12 @@ func TestDir(t *testing.T) {
 func TestScratch(t *testing.T) {
 	base := t.TempDir()
 	t.Setenv("TMPDIR", base)
-	env, remove, err := Scratch(t.Context())
+	mine, remove, err := Scratch(t.Context())
 	require.NoError(t, err)
 	locks, err := Dir()
 	require.NoError(t, err)
-	var mine string
-	for _, pair := range env {
-		name, value, _ := strings.Cut(pair, "=")
-		if name == "TMPDIR" {
-			mine = value
-		}
-	}
 	require.DirExists(t, mine)
+	env := ScratchEnv(mine)
 	assert.ElementsMatch(t, []string{EnvTemp + "=" + base, "TMPDIR=" + mine, "TMP=" + mine, "TEMP=" + mine}, env)
 	info, err := os.Stat(mine)
 	require.NoError(t, err)

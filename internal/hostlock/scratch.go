@@ -26,26 +26,23 @@ const (
 
 var scratching sync.Mutex
 
-// Scratch makes a folder for the temporary files of another program, which may leave files
-// there that are nobody else's to read. env has that program use it, and those that it
-// starts find Dir all the same. What killed processes left of the kind, an hour ago or more,
-// is removed first.
-func Scratch(ctx context.Context) (env []string, remove func(), err error) {
+// Scratch makes a folder for temporary files, which are nobody else's to read. What killed
+// processes left of the kind, an hour ago or more, is removed first.
+func Scratch(ctx context.Context) (dir string, remove func(), err error) {
 	scratching.Lock() // sooner than a file's, which is looked at now and then
 	defer scratching.Unlock()
 	alone, err := Take(ctx, "scratch", nil) // whoever sweeps must not find one that is not locked yet
 	if err != nil {
-		return nil, nil, err
+		return "", nil, err
 	}
 	defer alone()
 	base, err := Dir()
 	if err != nil {
-		return nil, nil, err
+		return "", nil, err
 	}
 	sweep(base, time.Now().Add(-outlives))
-	dir, err := os.MkdirTemp(base, scratches)
-	if err != nil {
-		return nil, nil, err
+	if dir, err = os.MkdirTemp(base, scratches); err != nil {
+		return "", nil, err
 	}
 	lock := flock.New(filepath.Join(dir, scratchLock))
 	remove = func() {
@@ -55,13 +52,19 @@ func Scratch(ctx context.Context) (env []string, remove func(), err error) {
 	}
 	if locked, err := lock.TryLock(); err != nil || !locked {
 		remove()
-		return nil, nil, fmt.Errorf("the lock of %s: %w", dir, errors.Join(err, ctx.Err()))
+		return "", nil, fmt.Errorf("the lock of %s: %w", dir, errors.Join(err, ctx.Err()))
 	}
-	env = []string{EnvTemp + "=" + temp()}
+	return dir, remove, nil
+}
+
+// ScratchEnv has another program keep its temporary files in such a folder; those that it
+// starts find Dir all the same.
+func ScratchEnv(dir string) []string {
+	env := []string{EnvTemp + "=" + temp()}
 	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} { // the last two on Windows
 		env = append(env, name+"="+dir)
 	}
-	return env, remove, nil
+	return env
 }
 
 // sweep removes scratch folders that nobody has locked, and in which nothing was made since.

@@ -113,8 +113,8 @@ func (d *DockerDriver) Pull(ctx context.Context, image string, log io.Writer) (s
 		return "", err
 	}
 	defer api.Close()
-	host := hostimages.New(api, log)
-	host.Mirror = hostimages.Mirror{URL: d.ImageMirror, Platform: api.Platform}
+	host := hostimages.New(api, api.Platform, log)
+	host.Mirror = d.ImageMirror
 	if err := host.Pull(ctx, []string{image}); err != nil {
 		return "", err
 	}

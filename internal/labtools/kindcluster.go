@@ -134,8 +134,8 @@ func images(ctx context.Context, verb string, m *kindcluster.Manager, c kindclus
 		return err
 	}
 	defer api.Close()
-	host := hostimages.New(api, os.Stderr)
-	host.Mirror = hostimages.Mirror{URL: os.Getenv(hostimages.EnvMirror), Platform: api.Platform}
+	host := hostimages.New(api, api.Platform, os.Stderr)
+	host.Mirror = os.Getenv(hostimages.EnvMirror)
 	if verb == hostimages.VerbPull {
 		return host.Warn(host.Pull(ctx, hostimages.Names(wanted)))
 	}

@@ -214,7 +214,7 @@ func TestImageThatStalls(t *testing.T) {
 	var log strings.Builder
 	begin := time.Now()
 	var got *hostimages.Error
-	require.ErrorAs(t, hostimages.New(api, &log).Pull(t.Context(), []string{image}), &got)
+	require.ErrorAs(t, hostimages.New(api, api.Platform, &log).Pull(t.Context(), []string{image}), &got)
 	assert.Equal(t, hostimages.Stalled, got.Problem)
 	assert.InDelta(t, 125, time.Since(begin).Seconds(), 20)
 }

@@ -63,7 +63,7 @@ func fromStore(t *testing.T, host, nodeImage string) {
 	require.NoError(t, d.on(func() (err error) { d.api, err = engine.Open(t.Context()); return err }))
 	t.Cleanup(d.api.Close)
 	var log strings.Builder
-	h := hostimages.New(d, &log)
+	h := hostimages.New(d, d.api.Platform, &log)
 	load := func() {
 		t.Helper()
 		log.Reset()

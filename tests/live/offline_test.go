@@ -108,6 +108,9 @@ func TestOffline(t *testing.T) {
 	defer results.Test(t, "class tool: a lab without a network, out of a file", time.Now())
 	r := imagelab.New(t)
 	config := brought(t, r, map[string]string{"workers": "0"})
+	for key, image := range map[string]string{"kubeStateMetricsImage": "metrics", "grafanaImage": "grafana", "topicImage": "topic"} { // for what is not switched on yet
+		config[key], _ = r.Push(t, image, "1")
+	}
 	node, digest := r.Push(t, "node", "1") // a real one is a GB: see below
 	real := livelab.Keys()
 	if edition, ok := real["edition"]; ok {
@@ -120,7 +123,8 @@ func TestOffline(t *testing.T) {
 	listed := c.run(append([]string{"images", "list"}, flags(config)...)...)
 	assert.Contains(t, listed, config["echoImage"])
 	assert.Empty(t, r.Asked(), "to list is to ask nobody")
-	c.run(append([]string{"images", "save", file}, flags(config)...)...)
+	out := c.run(append([]string{"images", "save", file}, flags(config)...)...)
+	assert.Contains(t, out, "./class up --config ")
 	for blob, n := range imagelab.Blobs(r.Asked()) {
 		assert.Equal(t, 1, n, "%s was fetched more than once", blob)
 	}
@@ -131,9 +135,11 @@ func TestOffline(t *testing.T) {
 
 	var tried func() []string
 	c.env, tried = c.fresh()
-	out := c.run("images", "load", file)
+	out = c.run("images", "load", file)
 	assert.Contains(t, out, "now here: pulumi v")
-	assert.Contains(t, out, "4 images")
+	assert.Contains(t, out, "7 images")
+	assert.Contains(t, out, "--config echoImage="+config["echoImage"])
+	assert.NotContains(t, out, "warning:", "all that this lab needs is there")
 	assert.Contains(t, c.run("images", "load", file), "all of it is here already")
 	loaded, err := hostimages.LoadName(config["nodeImage"])
 	require.NoError(t, err)
@@ -146,7 +152,7 @@ func TestOffline(t *testing.T) {
 
 	// The proxy is at an address that is another one inside of the nodes.
 	began := time.Now()
-	d := c.class(0, append([]string{"up", "--stack", name, "--ignore", "network"}, flags(config)...)...)
+	d := c.class(0, append([]string{"up", "--stack", name}, flags(config)...)...)
 	t.Logf("class up: %.1f s", time.Since(began).Seconds())
 	require.Len(t, d.Stacks, 1)
 	assert.Empty(t, r.Asked(), "the registry was asked after the save")
@@ -170,6 +176,9 @@ func TestLoadIntoContainerdStore(t *testing.T) {
 	host := containerdStore(t)
 	r := imagelab.New(t)
 	config := brought(t, r, map[string]string{"workers": "0"})
+	for key, image := range map[string]string{"kubeStateMetricsImage": "metrics", "grafanaImage": "grafana", "topicImage": "topic"} {
+		config[key], _ = r.Push(t, image, "1")
+	}
 	node, digest := r.Push(t, "node", "1")
 	config["nodeImage"] = node + "@" + digest
 	file := filepath.Join(t.TempDir(), "class.tar")
@@ -177,14 +186,14 @@ func TestLoadIntoContainerdStore(t *testing.T) {
 	r.Fail(imagelab.Says(http.StatusServiceUnavailable, "UNAVAILABLE", "there is no network"))
 	r.Asked()
 	c.env = set(c.env, map[string]string{"DOCKER_HOST": host})
-	assert.Contains(t, c.run("images", "load", file), "4 images")
+	assert.Contains(t, c.run("images", "load", file), "7 images")
 	assert.Contains(t, c.run("images", "load", file), "all of it is here already")
 
 	d := &elsewhere{host: host}
 	require.NoError(t, d.on(func() (err error) { d.api, err = engine.Open(t.Context()); return err }))
 	t.Cleanup(d.api.Close)
 	var log strings.Builder
-	h := hostimages.New(d, &log)
+	h := hostimages.New(d, d.api.Platform, &log)
 	var images []hostimages.Wanted
 	for _, key := range []string{"echoImage", "prometheusImage", "nodeExporterImage", "nodeImage"} {
 		images = append(images, hostimages.Wanted{Image: config[key]})

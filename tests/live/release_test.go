@@ -85,7 +85,13 @@ func TestRelease(t *testing.T) {
 	source.env = append(source.env, r.env[len(r.env)-2:]...)
 	says(source, "pulumi", "preview", "--stack", name, "--expect-no-changes")
 
+	mine := filepath.Join(b, "Pulumi.dev.yaml")
+	require.NoFileExists(t, mine, "another stack's up made it")
+	require.NoError(t, os.WriteFile(mine, []byte("config:\n  bootcamp:edition: current\n"), 0o600))
 	unpack(t, "1.3.0", b)
+	kept, err := os.ReadFile(mine)
+	require.NoError(t, err)
+	assert.Contains(t, string(kept), "edition: current", "the next release took what is the user's")
 	assert.Equal(t, "class 1.3.0\n", says(r, "./class", "--version"))
 	nothingToDo()
 

@@ -21,7 +21,9 @@ import (
 	"k8sbootcamp/cmd/class/internal/progress"
 	"k8sbootcamp/cmd/class/internal/pulls"
 	"k8sbootcamp/cmd/class/internal/workspace"
+	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/printable"
 )
 
@@ -33,6 +35,7 @@ type imagesReport struct {
 	Bytes      int64            `json:"bytes,omitempty"`
 	Loaded     []string         `json:"loaded,omitempty"`
 	Installed  []string         `json:"installed,omitempty"`
+	Lacking    []string         `json:"lacking,omitempty"`
 }
 
 func (t *tool) imagesCommand() *cobra.Command {
@@ -87,7 +90,7 @@ yet, and where that is more than a registry allows to all behind one address.`,
 		return nil
 	}
 	return t.imagesVerb(c, func(_ context.Context, s *session, _ []string) (*imagesReport, error) {
-		images, err := s.images()
+		images, err := s.images(false)
 		if err != nil {
 			return nil, err
 		}
@@ -99,15 +102,24 @@ yet, and where that is more than a registry allows to all behind one address.`,
 	})
 }
 
-// images are those of all stacks that are meant, on a machine that has none.
-func (s *session) images() ([]pulls.Image, error) {
+// images are those of all stacks that are meant, on a machine that has none; of the whole
+// labs, also what is not switched on.
+func (s *session) images(whole bool) ([]pulls.Image, error) {
 	if err := s.read(); err != nil {
 		return nil, err
 	}
 	if err := s.refuse(); err != nil {
 		return nil, err
 	}
-	images := pulls.Count(s.stacks, func(string) bool { return false })
+	stacks := slices.Clone(s.stacks)
+	for i, st := range stacks {
+		if whole {
+			all := *st
+			all.Settings = lab.Whole(st.Settings)
+			stacks[i] = &all
+		}
+	}
+	images := pulls.Count(stacks, func(string) bool { return false })
 	if len(images) == 0 {
 		return nil, errors.New("on a shared cluster the nodes pull by themselves, and none of these labs is on one of its own")
 	}
@@ -149,8 +161,8 @@ func (t *tool) imagesSaveCommand() *cobra.Command {
 		Long: `save fetches the images straight from their registries, with the logins of the
 docker command and the proxies of the environment; no Docker is needed. The file
 also has the Pulumi CLI and its plugins, this machine's own where they are of the
-right version and platform, or else their releases. It has what the configuration
-says: of exercises what is switched on, and of chapters what is reached.`,
+right version and platform, or else their releases. It has every image of a lab of
+that configuration, also of the chapters, exercises and topics to come.`,
 		Args: cobra.ExactArgs(1),
 	}
 	t.configFlag(c)
@@ -180,7 +192,8 @@ func (s *session) save(ctx context.Context, file string, platforms []string, for
 	if len(platforms) == 0 {
 		saver.Platforms = []docker.Platform{offline.OwnPlatform}
 	}
-	images, err := s.images()
+	saver.Config = s.config
+	images, err := s.images(true)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +205,7 @@ func (s *session) save(ctx context.Context, file string, platforms []string, for
 	if saver.Programs, err = offline.NewPrograms(); err != nil {
 		return nil, err
 	}
-	if cli := workspace.LookCLI(ctx); cli != nil && cli.Version.EQ(sdk.Version) {
+	if cli := workspace.LookCLI(ctx); cli != nil && cli.Version.EQ(sdk.Version) && offline.IsCLI(cli.Path) {
 		saver.Programs.Own = cli.Path
 	}
 	var size int64
@@ -210,8 +223,8 @@ func (s *session) save(ctx context.Context, file string, platforms []string, for
 	if absolute, err := filepath.Abs(file); err == nil {
 		file = absolute
 	}
-	fmt.Fprintf(s.say, "%s: %s, %s, the Pulumi CLI and its plugins, for %v\non each laptop, in its own folder of this project:\n  %s images load %s\n",
-		file, printable.Megabytes(size), printable.Count(len(saver.Images), "image"), saver.Platforms, self(), shellescape.Quote(file))
+	fmt.Fprintf(s.say, "%s: %s, %s, the Pulumi CLI and its plugins, for %v\non each laptop, in its own folder of this project:\n  %s images load %s\n  %s\n",
+		file, printable.Megabytes(size), printable.Count(len(saver.Images), "image"), saver.Platforms, self(), shellescape.Quote(file), upWith(s.config))
 	return &imagesReport{File: file, Bytes: size}, nil
 }
 
@@ -267,10 +280,47 @@ func (s *session) load(ctx context.Context, file string) (*imagesReport, error) 
 	r := &imagesReport{Loaded: missing.Images(), Installed: missing.Programs()}
 	if missing.None() {
 		fmt.Fprintln(s.say, "all of it is here already")
-		return r, nil
+	} else {
+		fmt.Fprintf(s.say, "now here: %s\n", strings.Join(append(r.Installed, printable.Count(len(r.Loaded), "image")), ", "))
 	}
-	fmt.Fprintf(s.say, "now here: %s\n", strings.Join(append(r.Installed, printable.Count(len(r.Loaded), "image")), ", "))
+	fmt.Fprintf(s.say, "it was saved for labs of:\n  %s\n", printable.Line(upWith(archive.Config()), 2000))
+	s.config = archive.Config()
+	r.Lacking = s.lacking(ctx, api, archive)
+	for _, image := range r.Lacking {
+		fmt.Fprintf(s.say, "warning: the lab as it is configured here needs %s too, which is neither in the file nor in Docker: its registry will be asked for it\n", image)
+	}
 	return r, nil
+}
+
+// upWith is the command that makes a lab of a configuration.
+func upWith(config []string) string {
+	line := self() + " up"
+	for _, value := range config {
+		line += " --config " + shellescape.Quote(value)
+	}
+	return line
+}
+
+// lacking are images that the stack's lab needs, and neither the file nor Docker has: its
+// own configuration file may say something else than the one that the file was saved with.
+func (s *session) lacking(ctx context.Context, api *docker.API, archive *offline.Archive) (lacking []string) {
+	if s.read() != nil || len(s.findings) > 0 {
+		return nil // up tells
+	}
+	has := archive.References()
+	for _, st := range s.stacks {
+		for _, image := range lab.Images(st.Settings) {
+			there := slices.Contains(has, image.Image)
+			for _, name := range hostimages.LocalNames(image.Image) {
+				found, err := api.Image(ctx, name)
+				there = there || found != nil || err != nil
+			}
+			if !there && !slices.Contains(lacking, image.Image) {
+				lacking = append(lacking, image.Image)
+			}
+		}
+	}
+	return lacking
 }
 
 // pluginTimeout is how long Pulumi may take to unpack a plugin.

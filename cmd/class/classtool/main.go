@@ -24,6 +24,7 @@ import (
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/langhost"
 	"k8sbootcamp/cmd/class/internal/preflight"
+	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/labtools"
@@ -177,7 +178,7 @@ machine (nothing was begun), 130 interrupted.`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
 	f := root.PersistentFlags()
-	f.StringVar(&t.stack, "stack", "dev", "the student's `NAME`: one stack")
+	f.StringVar(&t.stack, "stack", workspace.SampleStack, "the student's `NAME`: one stack")
 	f.StringVar(&t.roster, "roster", "", "`FILE` with the class: a name a line, or CSV")
 	f.BoolVar(&t.trusted, "trust-roster", false, "the roster may have columns that decide what runs on this machine or where a lab goes: "+strings.Join(config.Far, ", "))
 	f.StringSliceVar(&t.only, "only", nil, "only these `NAMES` of the roster, with commas")

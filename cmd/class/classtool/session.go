@@ -141,6 +141,11 @@ func (s *session) open() error {
 // read works out the stacks.
 func (s *session) read() (err error) {
 	project := s.tools.Project
+	if s.verb.room && s.roster == "" && s.tool.stack == workspace.SampleStack {
+		if err := project.PutSample(); err != nil {
+			return err
+		}
+	}
 	s.stacks, s.findings, err = config.Read(config.Request{
 		Project: project.Settings, File: project.ConfigFile,
 		Stack: s.tool.stack, Roster: s.roster, Trusted: s.trusted, Only: s.only, Flags: s.config, MustBeRight: s.verb.valid,
@@ -356,7 +361,7 @@ func (s *session) as(verb string) string {
 // call is how a verb is called for a stack.
 func call(verb, stack string) string {
 	args := []string{verb}
-	if stack != "dev" {
+	if stack != workspace.SampleStack {
 		args = append(args, "--stack", stack)
 	}
 	return self() + " " + shellescape.QuoteCommand(args)

@@ -17,6 +17,7 @@ const (
 	connectionsOfOne  = 256
 	fetchesOfOne      = 300                    // at once,
 	fetchesOfOneEvery = 500 * time.Millisecond // and then
+	bytesOfOne        = 20 << 30               // of what is fetched for it: a lab of every image has a tenth
 	mostClients       = 10_000
 )
 
@@ -25,10 +26,11 @@ type clients struct {
 	mu   sync.Mutex
 	open map[string]int // connections
 	may  map[string]*rate.Limiter
+	took map[string]int64 // bytes that were fetched for it
 }
 
 func newClients() *clients {
-	return &clients{open: map[string]int{}, may: map[string]*rate.Limiter{}}
+	return &clients{open: map[string]int{}, may: map[string]*rate.Limiter{}, took: map[string]int64{}}
 }
 
 func clientOf(r *http.Request) string { return hostOf(r.RemoteAddr) }
@@ -56,7 +58,26 @@ func (c *clients) mayFetch(client string) error {
 	if limiter.Allow() {
 		return nil
 	}
-	return &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this client has had the mirror fetch too much", time.Second}
+	return &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this client has had the mirror fetch too much", time.Second, true}
+}
+
+// mayHave lets a client have the mirror fetch as many bytes, -1 where nobody knows how many;
+// what it keeps, it keeps.
+func (c *clients) mayHave(client string, bytes int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.took[client]+max(bytes, 0) > bytesOfOne {
+		return &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", "the mirror has fetched too much for this client", time.Hour, true}
+	}
+	c.took[client] += max(bytes, 0)
+	return nil
+}
+
+// had counts what turned out to have been that many.
+func (c *clients) had(client string, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.took[client] += bytes
 }
 
 // limit bounds connections, those of all and those of one.

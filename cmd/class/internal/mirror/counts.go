@@ -18,6 +18,9 @@ type counts struct {
 	all map[string]*count
 }
 
+// others stand for what is served under names that the mirror has fetched nothing of.
+const others = "(other names)"
+
 type count struct {
 	fetched, served int64 // bytes
 	clients         map[string]bool

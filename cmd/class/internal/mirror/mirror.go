@@ -51,17 +51,23 @@ type Mirror struct {
 	stop      context.CancelFunc
 	fetches   sync.WaitGroup
 	manifests singleflight.Group
-	slots     chan struct{} // how much is fetched at a time
+	slots     slots         // of blobs
+	asks      chan struct{} // of manifests: those do not wait for blobs
 
 	mu        sync.Mutex
 	resolved  map[string]bool      // tags that a registry was asked for in this run
+	asked     map[string]int       // who waits for a manifest, by reference
 	failures  map[string]failed    // by reference
 	downloads map[string]*download // by digest
 }
 
-// Limits of what is fetched.
+// Limits of what is fetched. On a slow line many blobs come slowly rather than a few at a
+// time: who waits for the first byte goes to the registry itself after a while.
 const (
-	atOnce         = 16
+	atOnce         = 64               // blobs,
+	atOnceOfOne    = 24               // of those that one client began: a lab's nodes ask for half of that
+	slotWithin     = 40 * time.Second // less than who asks waits
+	asksAtOnce     = 16               // manifests
 	manifestWithin = time.Minute
 	failureHolds   = 10 * time.Second // until a registry is asked again for what it did not give
 	mostFailures   = 10_000           // that are remembered
@@ -72,8 +78,10 @@ func Open(o Options) (*Mirror, error) {
 	m := &Mirror{
 		upstreams: map[string]*upstream{},
 		clients:   newClients(),
-		slots:     make(chan struct{}, atOnce),
+		slots:     slots{all: make(chan struct{}, atOnce), within: slotWithin, of: map[string]int{}},
+		asks:      make(chan struct{}, asksAtOnce),
 		resolved:  map[string]bool{},
+		asked:     map[string]int{},
 		failures:  map[string]failed{},
 		downloads: map[string]*download{},
 	}
@@ -132,6 +140,7 @@ type failure struct {
 	code    string // of the distribution specification
 	message string
 	after   time.Duration // when to ask again, where that is known
+	own     bool          // the client's alone: another may have it
 }
 
 func (f *failure) Error() string { return f.message }
@@ -256,7 +265,11 @@ func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		tell(w, f)
 		return
 	}
-	m.counts.served(q.repository.Name(), client, to.written)
+	repository := q.repository.Name()
+	if !m.store.knows(repository) { // a blob is served by its digest, whatever the name
+		repository = others
+	}
+	m.counts.served(repository, client, to.written)
 }
 
 // tell is an error as registries write it.
@@ -294,6 +307,11 @@ func (m *Mirror) serveManifest(w http.ResponseWriter, r *http.Request, q *reques
 		return err
 	}
 	file, err := m.store.open(found.Digest)
+	if errors.Is(err, os.ErrNotExist) { // somebody removed it, which is known now
+		if found, err = m.manifest(r.Context(), q, client); err == nil {
+			file, err = m.store.open(found.Digest)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -333,8 +351,12 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 		}
 		return nil, err
 	}
-	if err := m.clients.mayFetch(client); err != nil {
-		return nil, err
+	others := m.waits(ref, 1) - 1
+	defer m.waits(ref, -1)
+	if others == 0 { // who joins has nothing fetched
+		if err := m.clients.mayFetch(client); err != nil {
+			return nil, err
+		}
 	}
 	m.fetches.Add(1)
 	got := m.manifests.DoChan(ref, func() (any, error) {
@@ -365,6 +387,18 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 	}
 }
 
+// waits counts who waits for a manifest, and returns how many do.
+func (m *Mirror) waits(ref string, more int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked[ref] += more
+	n := m.asked[ref]
+	if n == 0 {
+		delete(m.asked, ref)
+	}
+	return n
+}
+
 // kept is the manifest that is there, or nil, and whether its registry need not be asked.
 func (m *Mirror) kept(q *request) (d *descriptor, current bool) {
 	ref := q.ref()
@@ -377,10 +411,12 @@ func (m *Mirror) kept(q *request) (d *descriptor, current bool) {
 func (m *Mirror) fetchManifest(q *request) (*descriptor, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, manifestWithin)
 	defer cancel()
-	if err := m.slot(ctx); err != nil {
-		return nil, err
+	select {
+	case m.asks <- struct{}{}:
+		defer func() { <-m.asks }()
+	case <-ctx.Done():
+		return nil, errBusy
 	}
-	defer func() { <-m.slots }()
 	content, mediaType, digest, err := q.from.manifest(ctx, q)
 	if err != nil {
 		return nil, err
@@ -397,11 +433,45 @@ func (m *Mirror) fetchManifest(q *request) (*descriptor, error) {
 	return d, nil
 }
 
-// slot waits for one of those that may be fetched at a time.
-func (m *Mirror) slot(ctx context.Context) error {
+var errBusy = errors.New("the mirror has too much to fetch at the moment")
+
+// slots are how much is fetched at a time.
+type slots struct {
+	all    chan struct{}
+	within time.Duration
+
+	mu sync.Mutex
+	of map[string]int // by the client that had it begun
+}
+
+// begin counts a download of a client's, which may have some at a time.
+func (s *slots) begin(client string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[client] >= atOnceOfOne {
+		return &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this client has too much fetched at a time", time.Second, true}
+	}
+	s.of[client]++
+	return nil
+}
+
+func (s *slots) end(client string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[client]--; s.of[client] <= 0 {
+		delete(s.of, client)
+	}
+}
+
+// take waits for its turn, but not longer than those who asked do.
+func (s *slots) take(ctx context.Context) error {
+	late := time.NewTimer(s.within)
+	defer late.Stop()
 	select {
-	case m.slots <- struct{}{}:
+	case s.all <- struct{}{}:
 		return nil
+	case <-late.C:
+		return errBusy
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -429,29 +499,37 @@ func (m *Mirror) blob(ctx context.Context, q *request, client string) (io.ReadSe
 			if err := m.clients.mayFetch(client); err != nil {
 				return nil, err
 			}
-			d = m.download(q)
+			if d, err = m.download(q, client); err != nil {
+				return nil, err
+			}
 		}
 		reading, err := d.open(ctx)
 		if err == nil {
 			return reading, nil
 		}
-		if d.ref == q.ref() || ctx.Err() != nil {
+		f := (*failure)(nil)
+		anothers := errors.As(err, &f) && f.own && d.client != client
+		if d.ref == q.ref() && !anothers || ctx.Err() != nil {
 			return nil, err
 		}
 	}
 }
 
 // download begins to fetch a blob, where nobody has.
-func (m *Mirror) download(q *request) *download {
+func (m *Mirror) download(q *request, client string) (*download, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if d := m.downloads[q.version]; d != nil {
-		return d
+		return d, nil
 	}
-	d := newDownload(q.ref())
+	if err := m.slots.begin(client); err != nil {
+		return nil, err
+	}
+	d := newDownload(q.ref(), client)
 	m.downloads[q.version] = d
 	m.fetches.Go(func() {
-		err := m.fetchBlob(q, d)
+		defer m.slots.end(client)
+		err := m.fetchBlob(q, d, client)
 		if err != nil {
 			err = m.remember(d.ref, q, err)
 		}
@@ -460,16 +538,16 @@ func (m *Mirror) download(q *request) *download {
 		m.mu.Unlock()
 		d.end(err)
 	})
-	return d
+	return d, nil
 }
 
-func (m *Mirror) fetchBlob(q *request, d *download) error {
+func (m *Mirror) fetchBlob(q *request, d *download, client string) error {
 	ctx, cancel := context.WithCancel(m.ctx)
 	defer cancel()
-	if err := m.slot(ctx); err != nil {
+	if err := m.slots.take(ctx); err != nil {
 		return err
 	}
-	defer func() { <-m.slots }()
+	defer func() { <-m.slots.all }()
 	if size, right := m.store.look(q.version); right { // of an earlier run
 		d.begin(m.store.file(q.version), size)
 		d.progress(size)
@@ -481,7 +559,13 @@ func (m *Mirror) fetchBlob(q *request, d *download) error {
 		return err
 	}
 	defer body.Close()
+	if err := m.clients.mayHave(client, size); err != nil {
+		return err
+	}
 	written, err := m.store.fill(q.version, size, d, cancel, body)
+	if size < 0 {
+		m.clients.had(client, written)
+	}
 	m.counts.fetched(q.repository.Name(), written)
 	if err != nil {
 		return err
@@ -510,6 +594,9 @@ func (m *Mirror) remembered(what string) *failure {
 // remember makes a failure for clients of an error, and tells the instructor of it.
 func (m *Mirror) remember(what string, q *request, err error) *failure {
 	f, said := q.explain(err)
+	if f.own {
+		return f
+	}
 	m.mu.Lock()
 	if len(m.failures) >= mostFailures {
 		clear(m.failures)

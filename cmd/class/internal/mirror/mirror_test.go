@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -771,6 +773,205 @@ func TestDiskFull(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(out.String(), "\n"), out)
 }
 
+// TestRoomForAll: what is on its way counts, so that two at once do not fill a disk that
+// each by itself would fit on.
+func TestRoomForAll(t *testing.T) {
+	o := newOrigin(t, httptest.NewServer)
+	one, _ := layerOf(t, o.push(t, "a/one:1", 1<<20))
+	two, _ := layerOf(t, o.push(t, "a/two:1", 1<<20))
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	o.fail(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, one) {
+			w.Header().Set("Content-Length", "1048576")
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			close(begun)
+			<-goOn
+			return true
+		}
+		return false
+	})
+	m, s, _ := open(t, o, t.TempDir(), false)
+	m.store.free = func() (uint64, error) { return reserve + 3<<19, nil }
+	var group errgroup.Group
+	group.Go(func() error {
+		_, _ = ask(t.Context(), s.Client(), http.MethodGet, s.URL+"/v2/a/one/blobs/"+one+"?ns=r.example")
+		return nil
+	})
+	<-begun
+	require.Eventually(t, func() bool {
+		m.store.mu.Lock()
+		defer m.store.mu.Unlock()
+		return m.store.promised > 0
+	}, 10*time.Second, 10*time.Millisecond)
+	second := func() int {
+		got, err := ask(t.Context(), s.Client(), http.MethodGet, s.URL+"/v2/a/two/blobs/"+two+"?ns=r.example")
+		require.NoError(t, err)
+		return got.status
+	}
+	assert.Equal(t, http.StatusServiceUnavailable, second())
+	close(goOn)
+	require.NoError(t, group.Wait())
+	require.Eventually(t, func() bool {
+		m.store.mu.Lock()
+		defer m.store.mu.Unlock()
+		return m.store.promised == 0
+	}, 10*time.Second, 10*time.Millisecond, "what was promised is given back")
+	m.mu.Lock()
+	clear(m.failures)
+	m.mu.Unlock()
+	assert.Equal(t, http.StatusOK, second())
+}
+
+// TestInventedNames: what is there is served under any name, and what is counted does not
+// grow by that.
+func TestInventedNames(t *testing.T) {
+	o := newOrigin(t, httptest.NewServer)
+	o.push(t, "a/one:1", 1000)
+	m, s, _ := open(t, o, t.TempDir(), false)
+	_, err := pull(t.Context(), s.Client(), s.URL, "a/one", "1")
+	require.NoError(t, err)
+	images, _ := m.Tables()
+	require.Len(t, images, 2)
+	digest := slices.Collect(maps.Keys(m.store.whole))[0]
+	for i := range 100 {
+		got, err := ask(t.Context(), s.Client(), http.MethodHead, fmt.Sprintf("%s/v2/invented/%d/blobs/%s?ns=r.example", s.URL, i, digest))
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, got.status)
+	}
+	images, _ = m.Tables()
+	require.Len(t, images, 3)
+	assert.Equal(t, others, images[2][0])
+}
+
+// TestShares: one client has but some blobs begun at a time, its manifests wait for no blob,
+// and what one is refused another one gets.
+func TestShares(t *testing.T) {
+	o := newOrigin(t, httptest.NewServer)
+	o.push(t, "a/one:1", 1000)
+	held := make(chan struct{})
+	o.fail(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			<-held
+		}
+		return false
+	})
+	m, s, _ := open(t, o, t.TempDir(), false)
+	m.slots.within = 100 * time.Millisecond
+	blob := func(i int) *request {
+		r := httptest.NewRequest(http.MethodGet, fmt.Sprintf("/v2/a/one/blobs/sha256:%064d?ns=r.example", i), nil)
+		q, wrong := m.read(r)
+		require.Nil(t, wrong)
+		return q
+	}
+	for i := range atOnce { // every slot, by as few clients as may
+		_, err := m.download(blob(i), fmt.Sprint("greedy", i/atOnceOfOne))
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return len(m.slots.all) == atOnce }, 10*time.Second, time.Millisecond)
+	got := (*failure)(nil)
+	_, err := m.blob(t.Context(), blob(1000), "greedy0")
+	require.ErrorAs(t, err, &got)
+	assert.Equal(t, http.StatusTooManyRequests, got.status)
+	assert.Nil(t, m.remembered(blob(1000).ref()), "that is no other client's")
+
+	_, err = m.blob(t.Context(), blob(1001), "student")
+	require.ErrorAs(t, err, &got)
+	assert.Equal(t, http.StatusServiceUnavailable, got.status)
+	assert.ErrorContains(t, err, "too much to fetch")
+	manifest, err := ask(t.Context(), s.Client(), http.MethodGet, s.URL+"/v2/a/one/manifests/1?ns=r.example")
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, manifest.status)
+	close(held)
+	require.Eventually(t, func() bool { return len(m.slots.all) == 0 }, 10*time.Second, time.Millisecond)
+	m.slots.mu.Lock()
+	defer m.slots.mu.Unlock()
+	assert.Empty(t, m.slots.of)
+}
+
+// TestTooMuchForOne: who had the mirror fetch too much is refused more, and who waits for
+// the same has it fetched.
+func TestTooMuchForOne(t *testing.T) {
+	o := newOrigin(t, httptest.NewServer)
+	digest, content := layerOf(t, o.push(t, "a/one:1", 1<<20))
+	m, _, _ := open(t, o, t.TempDir(), false)
+	m.clients.had("greedy", bytesOfOne-int64(len(content))+1)
+	read := func(client string) error {
+		q, wrong := m.read(httptest.NewRequest(http.MethodGet, "/v2/a/one/blobs/"+digest+"?ns=r.example", nil))
+		require.Nil(t, wrong)
+		content, err := m.blob(t.Context(), q, client)
+		if err == nil {
+			_, err = io.Copy(io.Discard, content)
+			content.Close()
+		}
+		return err
+	}
+	var greedy, student error
+	var both errgroup.Group
+	both.Go(func() error { greedy = read("greedy"); return nil })
+	both.Go(func() error { student = read("student"); return nil })
+	require.NoError(t, both.Wait())
+	require.NoError(t, student)
+	if greedy != nil { // it may have come second
+		assert.ErrorContains(t, greedy, "too much")
+	}
+	assert.NoError(t, read("greedy"), "what is there is fetched for nobody")
+	m.store.mu.Lock()
+	clear(m.store.whole)
+	m.store.mu.Unlock()
+	require.NoError(t, os.Remove(m.store.file(digest)))
+	assert.ErrorContains(t, read("greedy"), "too much")
+	assert.NoError(t, read("student"))
+}
+
+// TestManifestRemoved: who tidies the folder meanwhile costs the registry one more request.
+func TestManifestRemoved(t *testing.T) {
+	o := newOrigin(t, httptest.NewServer)
+	o.push(t, "a/one:1", 1000)
+	m, s, _ := open(t, o, t.TempDir(), false)
+	for range 2 {
+		got, err := ask(t.Context(), s.Client(), http.MethodGet, s.URL+"/v2/a/one/manifests/1?ns=r.example")
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, got.status)
+		require.NoError(t, os.Remove(m.store.file(got.header.Get("Docker-Content-Digest"))))
+	}
+}
+
+// TestJoiningIsFree: who waits for what another one has fetched spends nothing.
+func TestJoiningIsFree(t *testing.T) {
+	o := newOrigin(t, httptest.NewServer)
+	o.push(t, "a/one:1", 1000)
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	o.fail(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			once.Do(func() { close(asked) })
+			<-goOn
+		}
+		return false
+	})
+	m, s, _ := open(t, o, t.TempDir(), false)
+	var all errgroup.Group
+	one := func() error {
+		got, err := ask(t.Context(), s.Client(), http.MethodGet, s.URL+"/v2/a/one/manifests/1?ns=r.example")
+		if err == nil && got.status != http.StatusOK {
+			err = fmt.Errorf("%d %s", got.status, got.body)
+		}
+		return err
+	}
+	all.Go(one)
+	<-asked
+	const more = 50
+	for range more {
+		all.Go(one)
+	}
+	require.Eventually(t, func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.asked["r.example/a/one:1"] == more+1 }, 10*time.Second, time.Millisecond)
+	close(goOn)
+	require.NoError(t, all.Wait())
+	assert.Greater(t, m.clients.may["127.0.0.1"].Tokens(), float64(fetchesOfOne-2))
+	assert.Empty(t, m.asked)
+}
+
 // TestOldFormat: a signed manifest (schema 1) is known by what was signed, not by its
 // bytes, and is served as it came.
 func TestOldFormat(t *testing.T) {
@@ -907,7 +1108,7 @@ func TestLastByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "blob")
 			require.NoError(t, os.WriteFile(file, []byte("0123456789"), 0o600))
-			d := newDownload("r.example/a@sha256:1")
+			d := newDownload("r.example/a@sha256:1", "client")
 			d.begin(file, 10)
 			d.progress(10)
 			r, err := d.open(t.Context())

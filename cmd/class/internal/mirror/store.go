@@ -33,9 +33,11 @@ type store struct {
 	lock *flock.Flock
 	free func() (uint64, error) // bytes on its disk
 
-	mu    sync.Mutex
-	index map[string]*descriptor // by reference
-	whole map[string]bool        // digests whose files are known to be right
+	mu       sync.Mutex
+	index    map[string]*descriptor // by reference
+	whole    map[string]bool        // digests whose files are known to be right
+	names    map[string]bool        // repositories that have a manifest in the index
+	promised int64                  // bytes that are on their way
 }
 
 // descriptor is an entry of the index.
@@ -87,7 +89,7 @@ func full(err error) bool { return errors.Is(err, errFull) || errors.Is(err, sys
 
 // openStore opens a folder; login says whether logins are used for what comes into it.
 func openStore(dir string, login bool) (*store, error) {
-	s := &store{dir: dir, index: map[string]*descriptor{}, whole: map[string]bool{}}
+	s := &store{dir: dir, index: map[string]*descriptor{}, whole: map[string]bool{}, names: map[string]bool{}}
 	s.free = func() (uint64, error) {
 		usage, err := disk.Usage(dir)
 		if err != nil {
@@ -155,6 +157,7 @@ func (s *store) read() error {
 		}
 		if _, right := s.look(d.Digest); right {
 			s.index[d.Annotations[refName]] = d
+			s.names[repositoryOf(d.Annotations[refName])] = true
 		}
 	}
 	return nil
@@ -211,11 +214,31 @@ func (s *store) is(digest string) {
 	s.whole[digest] = true
 }
 
-// find returns what was kept under a reference, or nil.
+// find returns what was kept under a reference and is there, or nil.
 func (s *store) find(ref string) *descriptor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.index[ref]
+	d := s.index[ref]
+	if d == nil || !s.whole[d.Digest] {
+		return nil
+	}
+	return d
+}
+
+// knows tells whether there is a manifest of a repository.
+func (s *store) knows(repository string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.names[repository]
+}
+
+// repositoryOf is a reference without its tag or digest.
+func repositoryOf(ref string) string {
+	name, _, byDigest := strings.Cut(ref, "@")
+	if !byDigest {
+		name, _, _ = cutLast(name, ":")
+	}
+	return name
 }
 
 // keep keeps a manifest under a reference; its digest is that by which registries know it.
@@ -228,6 +251,7 @@ func (s *store) keep(ref, mediaType, digest string, content []byte) (*descriptor
 	if err := s.room(d.Size); err != nil {
 		return nil, err
 	}
+	defer s.giveBack(d.Size)
 	if err := s.write(filepath.Join(blobsDir, strings.TrimPrefix(d.Digest, "sha256:")), content); err != nil {
 		return nil, err
 	}
@@ -235,11 +259,11 @@ func (s *store) keep(ref, mediaType, digest string, content []byte) (*descriptor
 	defer s.mu.Unlock()
 	s.whole[d.Digest] = true
 	s.index[ref] = d
-	if name, _, byDigest := strings.Cut(ref, "@"); !byDigest { // who has asked for the tag asks for its digest next
-		name, _, _ = cutLast(name, ":")
+	s.names[repositoryOf(ref)] = true
+	if !strings.Contains(ref, "@") { // who has asked for the tag asks for its digest next
 		known := *d
 		known.Annotations = maps.Clone(d.Annotations)
-		known.Annotations[refName] = name + "@" + digest
+		known.Annotations[refName] = repositoryOf(ref) + "@" + digest
 		s.index[known.Annotations[refName]] = &known
 	}
 	all := layout{SchemaVersion: 2}
@@ -269,14 +293,29 @@ func (s *store) write(name string, content []byte) error {
 	return err
 }
 
-// room returns errFull where that many bytes more would leave too little.
+// room promises that many bytes of the disk, or returns errFull where they, beside what else
+// is promised, would leave too little. What is written, or is not going to be, is given back.
 func (s *store) room(size int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	free, err := s.free()
-	if err == nil && free < reserve+uint64(max(size, 0)) {
-		return fmt.Errorf("%w: %s has %s left, and %s are kept free", errFull, s.dir, printable.Megabytes(int64(free)), printable.Megabytes(reserve))
+	if err == nil && int64(free) < reserve+s.promised+size { //nolint:gosec // no disk has that many
+		err = fmt.Errorf("%w: %s has %s left, and %s are kept free", errFull, s.dir, printable.Megabytes(int64(free)), printable.Megabytes(reserve))
+	}
+	if err == nil {
+		s.promised += size
 	}
 	return err
 }
+
+func (s *store) giveBack(size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.promised -= size
+}
+
+// looksEvery is after how many bytes the disk is looked at anew: others write to it too.
+const looksEvery = 16 << 20
 
 // silence is how long a registry may send nothing of a blob.
 const silence = time.Minute
@@ -286,9 +325,11 @@ const silence = time.Minute
 // beginning, for on some systems none that is being read gets another; that it is all there
 // is known at the end.
 func (s *store) fill(digest string, size int64, d *download, cancel context.CancelFunc, body io.Reader) (written int64, err error) {
-	if err := s.room(size); err != nil {
+	left := max(size, 0) // of what is promised
+	if err := s.room(left); err != nil {
 		return 0, err
 	}
+	defer func() { s.giveBack(left) }()
 	fresh, err := os.OpenFile(s.file(digest), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return 0, err
@@ -311,7 +352,10 @@ func (s *store) fill(digest string, size int64, d *download, cancel context.Canc
 			}
 			written += int64(n)
 			d.progress(written)
-			if size < 0 { // nobody knew how much it would be
+			come := min(left, int64(n))
+			left -= come
+			s.giveBack(come)
+			if written/looksEvery != (written-int64(n))/looksEvery {
 				if err := s.room(0); err != nil {
 					return written, errors.Join(err, fresh.Close())
 				}
@@ -330,7 +374,8 @@ func (s *store) fill(digest string, size int64, d *download, cancel context.Canc
 
 // download is a blob that is on its way: many may read it, as far as it has come.
 type download struct {
-	ref string // by which its registry is asked for it
+	ref    string // by which its registry is asked for it
+	client string // which had it begun
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change
@@ -341,7 +386,9 @@ type download struct {
 	err     error
 }
 
-func newDownload(ref string) *download { return &download{ref: ref, changed: make(chan struct{})} }
+func newDownload(ref, client string) *download {
+	return &download{ref: ref, client: client, changed: make(chan struct{})}
+}
 
 func (d *download) change(do func()) {
 	d.mu.Lock()

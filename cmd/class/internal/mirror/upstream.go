@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +32,7 @@ type upstream struct {
 	at     name.Registry
 	puller *remote.Puller
 	base   http.RoundTripper
+	login  bool
 
 	requests, bytes atomic.Int64
 
@@ -58,7 +61,7 @@ func newUpstream(registry, at string, login bool) (*upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{name: registry, scheme: to.Scheme}
+	u := &upstream{name: registry, scheme: to.Scheme, login: login}
 	var options []name.Option
 	if to.Scheme == "http" {
 		options = append(options, name.Insecure)
@@ -75,7 +78,7 @@ func newUpstream(registry, at string, login bool) (*upstream, error) {
 		keys = authn.DefaultKeychain
 	}
 	u.puller, err = remote.NewPuller(
-		remote.WithTransport(u), remote.WithAuthFromKeychain(keys), remote.WithUserAgent("bootcamp-mirror"), remote.WithJobs(atOnce),
+		remote.WithTransport(u), remote.WithAuthFromKeychain(keys), remote.WithUserAgent("bootcamp-mirror"), remote.WithJobs(atOnce+asksAtOnce),
 		remote.WithRetryBackoff(remote.Backoff{Duration: time.Second, Factor: 2, Steps: 2}))
 	return u, err
 }
@@ -196,11 +199,20 @@ func (u *upstream) blob(ctx context.Context, q *request) (_ io.ReadCloser, size 
 // explain is an error as clients are told of it, and what the instructor is.
 func (q *request) explain(err error) (_ *failure, said string) {
 	registry := q.from.name
-	if full(err) {
-		return &failure{http.StatusServiceUnavailable, "UNAVAILABLE", "the mirror's disk is full", 0}, err.Error()
+	own := (*failure)(nil)
+	switch {
+	case errors.As(err, &own):
+		return own, ""
+	case full(err):
+		return &failure{status: http.StatusServiceUnavailable, code: "UNAVAILABLE", message: "the mirror's disk is full"}, err.Error()
+	case errors.Is(err, errBusy):
+		return &failure{status: http.StatusServiceUnavailable, code: "UNAVAILABLE", message: errBusy.Error(), after: failureHolds}, errBusy.Error()
+	case errors.As(err, new(*fs.PathError)), errors.As(err, new(*os.LinkError)):
+		return &failure{status: http.StatusServiceUnavailable, code: "UNAVAILABLE", message: "the mirror cannot write into its folder"},
+			"it cannot be kept: " + err.Error()
 	}
 	if until := q.from.held(); !until.IsZero() {
-		f := &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", registry + " was asked too often", time.Until(until).Round(time.Second)}
+		f := &failure{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: registry + " was asked too often", after: time.Until(until).Round(time.Second)}
 		if !q.from.news() {
 			return f, ""
 		}
@@ -208,7 +220,7 @@ func (q *request) explain(err error) (_ *failure, said string) {
 	}
 	answer := (*transport.Error)(nil)
 	if !errors.As(err, &answer) {
-		return &failure{http.StatusBadGateway, "UNAVAILABLE", registry + " does not answer the mirror", 0},
+		return &failure{status: http.StatusBadGateway, code: "UNAVAILABLE", message: registry + " does not answer the mirror"},
 			registry + " cannot be asked: " + printable.Line(err.Error(), 300)
 	}
 	switch answer.StatusCode {
@@ -219,9 +231,13 @@ func (q *request) explain(err error) (_ *failure, said string) {
 		}
 		return unknown(code, q.ref()), ""
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return &failure{http.StatusForbidden, "DENIED", registry + " does not let the mirror have it", 0},
-			registry + " does not have it, or asks for a login; with --login the mirror uses that of `docker login`"
+		login := "with --login the mirror uses that of `docker login`"
+		if q.from.login {
+			login = "`docker login` as a user who may pull it"
+		}
+		return &failure{status: http.StatusForbidden, code: "DENIED", message: registry + " does not let the mirror have it"},
+			registry + " does not have it, or asks for a login; " + login
 	}
-	return &failure{http.StatusBadGateway, "UNAVAILABLE", fmt.Sprintf("%s answers the mirror with status %d", registry, answer.StatusCode), 0},
+	return &failure{status: http.StatusBadGateway, code: "UNAVAILABLE", message: fmt.Sprintf("%s answers the mirror with status %d", registry, answer.StatusCode)},
 		registry + " answers: " + printable.Line(answer.Error(), 300)
 }

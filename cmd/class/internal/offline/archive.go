@@ -49,6 +49,7 @@ const contentsVersion = 1
 type contents struct {
 	Version  int               `json:"version"`
 	Programs []program         `json:"programs"`
+	Config   []string          `json:"config,omitempty"`
 	SHA256   map[string]string `json:"sha256"` // in hex, of all other files
 }
 
@@ -137,8 +138,8 @@ func (w *writer) addJSON(name string, value any) error {
 }
 
 // end writes the list and what ends a tar.
-func (w *writer) end(all []program) error {
-	list := contents{Version: contentsVersion, Programs: all, SHA256: map[string]string{}}
+func (w *writer) end(all []program, config []string) error {
+	list := contents{Version: contentsVersion, Programs: all, Config: config, SHA256: map[string]string{}}
 	for name, e := range w.entries {
 		list.SHA256[name] = e.sha256
 	}
@@ -320,6 +321,20 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
 	c.read(n)
 	return n, err
+}
+
+// Config is the configuration that it was saved for, KEY=VALUE each, as whoever saved it
+// wrote it.
+func (a *Archive) Config() []string { return a.list.Config }
+
+// References are those of its images, each once.
+func (a *Archive) References() []string {
+	var all []string
+	for _, m := range a.index.Manifests {
+		all = append(all, m.Annotations[refName])
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // platforms are those that the archive has anything for.

@@ -37,6 +37,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k8sbootcamp/internal/docker"
+	"k8sbootcamp/internal/schema1"
 )
 
 var (
@@ -256,7 +257,7 @@ func (e *engine) Load(_ context.Context, archive io.Reader) error {
 	require.NoError(e.t, json.Unmarshal(files[list[0].Config], &config))
 	require.Len(e.t, list[0].Layers, len(config.RootFS.DiffIDs))
 	for i, l := range list[0].Layers {
-		diff, err := diffID(bytes.NewReader(files[l]))
+		diff, err := schema1.DiffID(bytes.NewReader(files[l]))
 		require.NoError(e.t, err)
 		require.Equal(e.t, config.RootFS.DiffIDs[i], diff)
 	}

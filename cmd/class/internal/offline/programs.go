@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,23 @@ type Programs struct {
 	// Own is the file of the CLI of this machine, which is taken for its own platform
 	// instead of a release; empty where there is none of this version.
 	Own string
+}
+
+// cliPackage is what the CLI is compiled from.
+const cliPackage = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
+
+// IsCLI tells whether a file is the CLI itself, for this platform, and not what a version
+// manager has in its place, such as a script, which is of no use elsewhere.
+func IsCLI(file string) bool {
+	info, err := buildinfo.ReadFile(file)
+	if err != nil || info.Path != cliPackage {
+		return false
+	}
+	own := map[string]string{}
+	for _, s := range info.Settings {
+		own[s.Key] = s.Value
+	}
+	return own["GOOS"] == OwnPlatform.OS && own["GOARCH"] == OwnPlatform.Architecture
 }
 
 // modules are those of the SDKs whose plugins the program uses, by the plugins' names.

@@ -24,6 +24,7 @@ import (
 
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/hostimages"
+	"k8sbootcamp/internal/schema1"
 )
 
 // Saver writes a file. Make it with NewSaver.
@@ -31,6 +32,7 @@ type Saver struct {
 	Images    []string          // references
 	Platforms []docker.Platform // of the laptops, whose Docker runs Linux on the same architecture
 	Programs  Programs
+	Config    []string // KEY=VALUE, with which a lab has these images; whoever loads them is told
 
 	// Progress is told what comes now, and how much of all has come; total is 0 where
 	// nobody knows it.
@@ -132,7 +134,7 @@ func (s *Saver) write(ctx context.Context, w *writer, images []*image) error {
 		}
 		all = append(all, written...)
 	}
-	return w.end(all)
+	return w.end(all, s.Config)
 }
 
 // image is one for a platform, as its registry has it.
@@ -240,9 +242,12 @@ func missing(p docker.Platform) error {
 
 // platformOf is the platform of an image that exists for one.
 func (s *Saver) platformOf(ctx context.Context, from name.Repository, of *remote.Descriptor) (docker.Platform, error) {
-	if isSchema1(of.MediaType) {
-		m, err := parseSchema1(of.Manifest)
-		return docker.Platform{OS: "linux", Architecture: m.Architecture}, err
+	if schema1.Is(of.MediaType) {
+		old, err := schema1.Parse(of.Manifest)
+		if err != nil {
+			return docker.Platform{}, err
+		}
+		return docker.Platform{OS: old.Config.OS, Architecture: old.Config.Architecture}, nil
 	}
 	m, err := v1.ParseManifest(bytes.NewReader(of.Manifest))
 	if err != nil {
@@ -266,7 +271,7 @@ func (s *Saver) platformOf(ctx context.Context, from name.Repository, of *remote
 
 // writeImage writes all of an image, and returns what leads to it.
 func (s *Saver) writeImage(ctx context.Context, w *writer, i *image) (*v1.Descriptor, error) {
-	if isSchema1(i.manifest.MediaType) {
+	if schema1.Is(i.manifest.MediaType) {
 		return s.convert(ctx, w, i)
 	}
 	m, err := v1.ParseManifest(bytes.NewReader(i.manifest.Manifest))

@@ -41,6 +41,9 @@ func (m *Machine) Warnings() (all []string) {
 			all = append(all, "the labs take "+r.Warning())
 		}
 	}
+	if len(m.Setup.Proxies) > 0 && len(m.Labs) > 0 {
+		all = append(all, m.Setup.proxies()+": the lab's own images come through this machine's Docker, but the nodes pull none by themselves, such as those of a student's own pods; an address that containers reach helps")
+	}
 	return all
 }
 
@@ -108,7 +111,7 @@ func (m *Machine) capacity(f *findings) {
 	}
 	need = uint64(nodes)*diskNode + uint64(len(pulls))*diskImage
 	if m.FreeDisk < need {
-		f.add(CheckDisk, fewer+"or free space with `docker system prune` (it removes all that no container uses)",
+		f.add(CheckDisk, fewer+"or free space with `docker image prune --all` (it removes the images that no container uses)",
 			"%s need about %s of disk in %s; free: %s", what, size(need), m.Docker.Root, size(m.FreeDisk))
 	}
 	if m.Inotify.Low() && m.KindNodes+nodes > nodesByDefault {

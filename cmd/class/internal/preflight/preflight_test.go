@@ -60,6 +60,9 @@ func TestFindings(t *testing.T) {
 			m.Setup = Setup{Podman: true, Platform: "linux/arm64", Elsewhere: "there", Proxies: []string{"HTTP_PROXY"}}
 		}, []string{"folder /project", "port a, b", "port 18080", "docker Podman", "docker linux/arm64", "network there", "network HTTP_PROXY", "memory", "disk", "inotify"}},
 
+		"a proxy on this machine, whose Docker pulls": {[]Lab{newLab("a", 4, 0)}, func(m *Machine) {
+			m.Labs[0].Settings.ImagePull, m.Setup.Proxies = settings.PullByHost, []string{"HTTPS_PROXY"}
+		}, nil},
 		"a full folder": {nil, func(m *Machine) { m.Folders[0].Free = 50 << 20 }, []string{"disk /project has 0.0 GiB"}},
 		"no Docker: what needs none is found all the same": {[]Lab{newLab("a", 4, 18080)}, func(m *Machine) {
 			m.Docker, m.NoDocker = nil, &docker.Error{Problem: "gone", Remedy: "start it", Err: errors.New("said")}
@@ -147,6 +150,17 @@ func TestPulls(t *testing.T) {
 	m.Pulls = lookPulls(stacks, func(image string) bool { asked = append(asked, image); return true })
 	assert.Empty(t, m.Warnings())
 	assert.Empty(t, asked, "Docker is not asked where it does not matter")
+}
+
+// TestProxyOnLoopback: the nodes do not reach it; that stops nobody whose Docker pulls.
+func TestProxyOnLoopback(t *testing.T) {
+	m := well(newLab("a", 4, 0))
+	m.Labs[0].Settings.ImagePull, m.Setup.Proxies = settings.PullByHost, []string{"HTTPS_PROXY"}
+	assert.Empty(t, m.Findings())
+	require.Len(t, m.Warnings(), 1)
+	assert.Contains(t, m.Warnings()[0], "HTTPS_PROXY points to this machine's 127.0.0.1")
+	m.Labs = nil
+	assert.Empty(t, m.Warnings(), "nothing is about to be built")
 }
 
 func TestInotifyRemedy(t *testing.T) {

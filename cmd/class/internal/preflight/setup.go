@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"k8sbootcamp/internal/docker"
@@ -55,9 +56,14 @@ func (m *Machine) setup(f *findings) {
 		f.add(CheckNetwork, "run this tool where Docker runs, or use a Docker of this machine (in a dev container: Docker inside it)",
 			"Docker is on %s: a cluster's API server is on 127.0.0.1 there, which is not this machine's", s.Elsewhere)
 	}
-	if len(s.Proxies) > 0 {
-		f.add(CheckNetwork, "let it point to an address that containers reach, or unset it", "%s points to this machine's 127.0.0.1, which is another one inside of the nodes: they pull no image", strings.Join(s.Proxies, " and "))
+	if len(s.Proxies) > 0 && slices.ContainsFunc(m.Labs, func(l Lab) bool { return !l.PulledByHost() }) {
+		f.add(CheckNetwork, "let it point to an address that containers reach, or take imagePull=host", "%s, and with imagePull=nodes they pull all images", s.proxies())
 	}
+}
+
+// proxies is what is wrong with them, in a sentence.
+func (s Setup) proxies() string {
+	return strings.Join(s.Proxies, " and ") + " points to this machine's 127.0.0.1, which is another one inside of the nodes"
 }
 
 // architecture is that of a platform, as in linux/arm64/v8.

@@ -105,7 +105,7 @@ var (
 	// noiseRE is what commands and the engine put before the real cause: what they were
 	// about to do, and how far they came, kind's steps among it.
 	noiseRE = regexp.MustCompile(`^(error:|exit status \d+:?( running .*)?$|go: |Creating cluster ".*" \.\.\.$|[•✓✗] ` +
-		`|(image \S+|\d+ images): ([\d.]+ |pulled, |loaded into |.*(; trying again|; waiting for that)$)|warning: )`)
+		`|(image \S+|\d+ images): ([\d.]+ |pulled, |(not )?from the mirror|loaded into |.*(; trying again|; waiting for that)$)|warning: )`)
 	// listRE is the head of a list of causes, each of which begins with a bullet.
 	listRE = regexp.MustCompile(`\d+ errors? occurred:$`)
 	// initRE is what the Kubernetes plugin says before the name of a workload that

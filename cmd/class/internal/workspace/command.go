@@ -42,7 +42,7 @@ func (c *Command) Run(ctx context.Context, workdir string, stdin io.Reader,
 	if err := ctx.Err(); err != nil {
 		return "", "", -1, err
 	}
-	scratch, remove, err := hostlock.Scratch(ctx)
+	dir, remove, err := hostlock.Scratch(ctx)
 	if err != nil {
 		return "", "", -1, err
 	}
@@ -50,7 +50,7 @@ func (c *Command) Run(ctx context.Context, workdir string, stdin io.Reader,
 	cmd := exec.CommandContext(c.Kill, c.CLI.Path, append([]string{"--non-interactive"}, args...)...)
 	cmd.Dir = workdir
 	cmd.Stdin = stdin
-	cmd.Env = append(append(append(os.Environ(), scratch...), env...),
+	cmd.Env = append(append(append(os.Environ(), hostlock.ScratchEnv(dir)...), env...),
 		"PULUMI_AUTOMATION_API=true",
 		"PATH="+filepath.Dir(c.CLI.Path)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	var stdout, stderr bytes.Buffer

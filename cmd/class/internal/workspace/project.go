@@ -16,7 +16,12 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"k8sbootcamp/internal/archive"
 )
+
+// SampleStack is the one that is worked on where none is named.
+const SampleStack = "dev"
 
 // ProjectName is the name in the Pulumi.yaml that this tool belongs to.
 const ProjectName = "bootcamp"
@@ -105,6 +110,30 @@ func (p *Project) Main() string {
 // Prebuilt tells whether the project is a release's, in which nothing is compiled: its
 // runtime is this executable, and not Go.
 func (p *Project) Prebuilt() bool { return p.Settings.Runtime.Name() != "go" }
+
+// PutSample writes the configuration of the sample stack where it is missing in a release's
+// folder; in the source tree it is there. From then on it is the user's.
+func (p *Project) PutSample() error {
+	if !p.Prebuilt() {
+		return nil
+	}
+	sample, err := os.ReadFile(filepath.Join(p.Dir, filepath.FromSlash(archive.Sample)))
+	if errors.Is(err, fs.ErrNotExist) { // somebody tidied up
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(p.ConfigFile(SampleStack), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(sample)
+	return errors.Join(err, file.Close())
+}
 
 // Tools is the folder of the module that pins the Pulumi CLI, or "" where nothing is compiled.
 func (p *Project) Tools() string {

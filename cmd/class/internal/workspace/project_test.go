@@ -11,6 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/internal/archive"
 )
 
 func project(t *testing.T) (dir string) {
@@ -216,4 +218,38 @@ func TestExportsAreQuoted(t *testing.T) {
 	p := open(t, dir, nil)
 	assert.Equal(t, "export PULUMI_CONFIG_PASSPHRASE_FILE='"+p.Passphrase()+"'", p.Exports()[1])
 	assert.Equal(t, filepath.Join(dir, ".bootcamp", "state"), string(p.State), "the backend's URL leads back")
+}
+
+// TestPutSample: a release's folder gets the sample stack's configuration once, and never in
+// the place of the user's.
+func TestPutSample(t *testing.T) {
+	release := t.TempDir()
+	require.NoError(t, archive.Write("../../../..", release))
+	p, err := Open(release, func(string) (string, bool) { return "", false })
+	require.NoError(t, err)
+	own := p.ConfigFile(SampleStack)
+	require.NoFileExists(t, own, "an archive that is unpacked over a release's folder would bring it back")
+	require.NoError(t, p.PutSample())
+	put, err := os.ReadFile(own)
+	require.NoError(t, err)
+	sample, err := os.ReadFile("../../../../Pulumi.dev.yaml")
+	require.NoError(t, err)
+	assert.Equal(t, string(sample), string(put))
+
+	write(t, own, "config:\n  bootcamp:edition: current\n")
+	require.NoError(t, p.PutSample())
+	put, err = os.ReadFile(own)
+	require.NoError(t, err)
+	assert.Contains(t, string(put), "edition: current")
+
+	require.NoError(t, os.Remove(own))
+	require.NoError(t, os.Remove(filepath.Join(release, archive.Sample)))
+	require.NoError(t, p.PutSample())
+	require.NoFileExists(t, own)
+	source := t.TempDir()
+	write(t, filepath.Join(source, "Pulumi.yaml"), "name: bootcamp\nruntime: go\n")
+	p, err = Open(source, func(string) (string, bool) { return "", false })
+	require.NoError(t, err)
+	require.NoError(t, p.PutSample())
+	require.NoFileExists(t, p.ConfigFile(SampleStack))
 }
