@@ -7,6 +7,7 @@ replace k8sbootcamp => ../..
 require k8sbootcamp v0.0.0
 
 require (
+	github.com/docker/libtrust v0.0.0-20160708172513-aabc10ec26b7
 	github.com/google/go-containerregistry v0.22.1
 	github.com/rogpeppe/go-internal v1.14.1
 	github.com/stretchr/testify v1.12.1

@@ -103,6 +103,47 @@ func fromStore(t *testing.T, host, nodeImage string) {
 	assert.Equal(t, 1, strings.Count(log.String(), "loaded"), log.String())
 }
 
+// TestOldFormat: an image of Docker's first format comes into Docker, whether that pulls it
+// itself or refuses it, and from there into nodes whose containerd refuses it too.
+func TestOldFormat(t *testing.T) {
+	if why := livelab.Why(); why != "" {
+		t.Skip("SKIPPED, NOTHING WAS PROVEN: " + why)
+	}
+	node := os.Getenv("LAB_NODE_IMAGE")
+	if node == "" {
+		t.Skip("SKIPPED, NOTHING WAS PROVEN: no node image")
+	}
+	for _, store := range []string{"the machine's Docker", "containerd's store"} {
+		t.Run(store, func(t *testing.T) {
+			host := ""
+			if store == "containerd's store" {
+				host = containerdStore(t)
+			}
+			r := imagelab.New(t)
+			image := r.PushOld(t, "old", "1")
+			d := &elsewhere{host: host}
+			require.NoError(t, d.on(func() (err error) { d.api, err = engine.Open(t.Context()); return err }))
+			t.Cleanup(d.api.Close)
+			var log strings.Builder
+			h := hostimages.New(d, d.api.Platform, &log)
+			require.NoError(t, h.Pull(t.Context(), []string{image}), log.String())
+			if host != "" {
+				assert.Contains(t, log.String(), "and made one of today's format")
+			}
+			for blob, n := range imagelab.Blobs(r.Asked()) {
+				assert.Equal(t, 1, n, "%s was fetched more than once", blob)
+			}
+			require.NoError(t, h.Pull(t.Context(), []string{image}))
+			assert.Empty(t, r.Asked(), "Docker had it")
+			at := bareNode(t, node)
+			require.NoError(t, h.Load(t.Context(), hostimages.DockerNodes{}, []hostimages.Node{{Name: at, ControlPlane: true}}, []hostimages.Wanted{{Image: image}}), log.String())
+			assert.True(t, hostimages.DockerNodes{}.Finds(t.Context(), at, image))
+			assert.Contains(t, inNode(t, at, "images", "check", "name=="+image), " complete ")
+			assert.Contains(t, inNode(t, at, "run", "--rm", "--snapshotter", "native", image, "once", "/server", "once"), "old:1")
+		})
+	}
+}
+
 // elsewhere is a Docker that is not that of the nodes: the docker command is told which one
 // it is for as long as it is asked.
 type elsewhere struct {

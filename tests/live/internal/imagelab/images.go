@@ -6,6 +6,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -14,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/docker/libtrust"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -100,6 +103,87 @@ func (r *Registry) Push(t testing.TB, repository, tag string) (ref, digest strin
 func (r *Registry) PushFor(t testing.TB, repository, tag, arch string) (ref, digest string) {
 	t.Helper()
 	return r.push(t, repository, tag, arch)
+}
+
+// PushOld is Push of an image in Docker's first format (schema 1), which is for this machine's
+// architecture alone, and signed, as Docker wants it, by nobody in particular.
+func (r *Registry) PushOld(t testing.TB, repository, tag string) (ref string) {
+	t.Helper()
+	made, err := image(repository+":"+tag, runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := name.ParseReference(r.inside.Listener.Addr().String() + "/" + repository + ":" + tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(to, made); err != nil { // its layers
+		t.Fatal(err)
+	}
+	config, err := made.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := made.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type blobSum struct {
+		BlobSum string `json:"blobSum"`
+	}
+	type history struct {
+		V1Compatibility string `json:"v1Compatibility"`
+	}
+	old := struct {
+		SchemaVersion int       `json:"schemaVersion"`
+		Name          string    `json:"name"`
+		Tag           string    `json:"tag"`
+		Architecture  string    `json:"architecture"`
+		FSLayers      []blobSum `json:"fsLayers"`
+		History       []history `json:"history"`
+	}{1, repository, tag, runtime.GOARCH, nil, nil}
+	for i, l := range manifest.Layers { // the topmost comes first
+		v1 := map[string]any{"id": fmt.Sprintf("%064d", i+1), "os": "linux", "architecture": runtime.GOARCH}
+		if i > 0 {
+			v1["parent"] = fmt.Sprintf("%064d", i)
+		}
+		if i == len(manifest.Layers)-1 {
+			v1["config"] = config.Config
+		}
+		text, err := json.Marshal(v1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old.FSLayers = append([]blobSum{{l.Digest.String()}}, old.FSLayers...)
+		old.History = append([]history{{string(text)}}, old.History...)
+	}
+	content, err := sign(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.old["/v2/"+repository+"/manifests/"+tag] = content
+	return r.Host + "/" + repository + ":" + tag
+}
+
+func sign(manifest any) ([]byte, error) {
+	content, err := json.MarshalIndent(manifest, "", "   ")
+	if err != nil {
+		return nil, err
+	}
+	key, err := libtrust.GenerateECP256PrivateKey()
+	if err != nil {
+		return nil, err
+	}
+	signature, err := libtrust.NewJSONSignature(content)
+	if err != nil {
+		return nil, err
+	}
+	if err := signature.Sign(key); err != nil {
+		return nil, err
+	}
+	return signature.PrettySignature("signatures")
 }
 
 func (r *Registry) push(t testing.TB, repository, tag string, archs ...string) (ref, digest string) {

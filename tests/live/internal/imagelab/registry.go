@@ -11,11 +11,13 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // Registry is one on this machine. Docker takes those on 127.0.0.1 without a certificate.
@@ -26,7 +28,8 @@ type Registry struct {
 	outside *httptest.Server
 
 	mu     sync.Mutex
-	counts map[string]int // requests, by method and path
+	counts map[string]int    // requests, by method and path
+	old    map[string][]byte // manifests of schema 1, by their path
 	fault  Fault
 }
 
@@ -67,15 +70,21 @@ func NewUntrusted(t testing.TB) *Registry {
 }
 
 func start(t testing.TB, serve func(http.Handler) *httptest.Server) *Registry {
-	r := &Registry{counts: map[string]int{}}
+	r := &Registry{counts: map[string]int{}, old: map[string][]byte{}}
 	store := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	r.inside = httptest.NewServer(store)
 	r.outside = serve(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.mu.Lock()
 		r.counts[q.Method+" "+q.URL.Path]++
-		fault := r.fault
+		fault, old := r.fault, r.old[q.URL.Path]
 		r.mu.Unlock()
-		if fault == nil || !fault(w, q) {
+		switch {
+		case fault != nil && fault(w, q):
+		case old != nil:
+			w.Header().Set("Content-Type", string(types.DockerManifestSchema1Signed))
+			w.Header().Set("Content-Length", strconv.Itoa(len(old)))
+			_, _ = w.Write(old)
+		default:
 			store.ServeHTTP(w, q)
 		}
 	}))
