@@ -205,3 +205,65 @@ func TestTakeoverGoTool(t *testing.T) {
 		})
 	}
 }
+
+// TestTakeoverRelease: an up of this program on the state of a release does nothing at all,
+// and neither what it has nor its cluster is replaced by what is changed then.
+//
+// The states are those of the commit that the folder is named by, the first whose state names
+// no folder and whose cluster is prepared, with all that a lab may have; made in this process,
+// by that commit's program. A change of the program that fails here comes over every lab that
+// is up when its release is unpacked: where it is meant, say so in the README (Upgrading), name
+// its steps here, and keep the state.
+func TestTakeoverRelease(t *testing.T) {
+	for mode, c := range releaseStacks {
+		t.Run(string(mode), func(t *testing.T) {
+			defer results.Test(t, "in process: a release's stack taken over", time.Now())
+			s := newSim(t, newWorld(), c.stack)
+			s.load(filepath.Join("testdata", releaseCommit, string(mode)+".json"))
+			if mode == settings.OwnCluster {
+				claim := text(s.outputs("Command cluster-claim"), "stdout")
+				s.world.Add(kindcluster.Identity{Name: "bootcamp-dev", Claim: claim}, 0).Server = "https://bootcamp-dev-1.invalid:6443"
+			} else {
+				s.world.Add(kindcluster.Identity{Name: "class"}, 0).Server = "https://127.0.0.1:6443"
+			}
+			s.world.Revive()
+			o := s.up(c.cfg)
+			require.NoError(t, o.err, o.said)
+			require.Empty(t, o.steps)
+			require.Empty(t, o.changes)
+			if mode == settings.OwnCluster {
+				changed := maps.Clone(c.cfg)
+				changed["replicas"] = "3"
+				o = s.up(changed)
+				require.NoError(t, o.err, o.said)
+				require.Equal(t, []string{"update Deployment bootcamp"}, o.steps)
+				requireGone(t, s, s.destroy())
+			}
+		})
+	}
+}
+
+const releaseCommit = "1f5805e"
+
+// releaseStacks are the stacks whose state is kept.
+var releaseStacks = func() map[settings.Mode]struct {
+	stack string
+	cfg   cfg
+} {
+	shared := func(mode settings.Mode) cfg {
+		return cfg{"mode": string(mode), "kubeContext": "kind-class", "kubeconfigPath": filepath.Join("testdata", "e4663c7", "kubeconfig.yaml"), "edition": "current", "podMonitoring": "true", "rules": "true", "dashboards": "true"}
+	}
+	student := shared(settings.SharedStudent)
+	student["topics"] = "all"
+	return map[settings.Mode]struct {
+		stack string
+		cfg   cfg
+	}{
+		settings.OwnCluster: {"dev", cfg{
+			"workers": "2", "nodeImage": "registry.example/node:v1", "edition": "current", "imageMirror": "http://192.0.2.5:5000", "hostPort": "18080", "serviceType": "NodePort",
+			"podMonitoring": "true", "rules": "true", "dashboards": "true", "topics": "all",
+		}},
+		settings.SharedPlatform: {"class", shared(settings.SharedPlatform)},
+		settings.SharedStudent:  {"alice", student},
+	}
+}()
