@@ -19,7 +19,6 @@ import (
 	kindcmd "sigs.k8s.io/kind/pkg/cmd"
 
 	"k8sbootcamp/internal/kindcluster"
-	"k8sbootcamp/tests/internal/results"
 	"k8sbootcamp/tests/live/internal/imagelab"
 	"k8sbootcamp/tests/live/internal/livelab"
 )
@@ -250,7 +249,12 @@ func TestMirrorAfterKill(t *testing.T) {
 // fetchedOnce is that the registry was asked for each blob once, or not at all.
 func fetchedOnce(t *testing.T, r *imagelab.Registry) (blobs int) {
 	t.Helper()
-	all := imagelab.Blobs(r.Asked())
+	return eachOnce(t, r.Asked())
+}
+
+func eachOnce(t *testing.T, asked map[string]int) (blobs int) {
+	t.Helper()
+	all := imagelab.Blobs(asked)
 	for blob, n := range all {
 		assert.Equal(t, 1, n, "%s was fetched more than once", blob)
 	}
@@ -314,46 +318,4 @@ func TestMirror(t *testing.T) {
 	assert.Equal(t, first, nodes(s), "the cluster is the same")
 	out, err = s.Destroy()
 	require.NoError(t, err, out)
-}
-
-// TestMirrorForClass, with BOOTCAMP_FULL=1: three labs that come up at the same time, each
-// of whose nodes pulls by itself, cost the registry one request for each blob.
-func TestMirrorForClass(t *testing.T) {
-	if os.Getenv("BOOTCAMP_FULL") != "1" {
-		t.Skip("SKIPPED, NOTHING WAS PROVEN: BOOTCAMP_FULL=1 has three labs come up through one mirror")
-	}
-	const students = 3
-	lab := livelab.New(t)
-	r := imagelab.New(t)
-	m := startMirror(t, classTool(lab), r)
-	config := brought(t, r, map[string]string{"workers": "1", "imagePull": "nodes", "imageMirror": m.url, "edition": "current"})
-	if image := os.Getenv("LAB_NODE_IMAGE"); image != "" {
-		config["nodeImage"] = image
-	}
-	var class errgroup.Group
-	begin := time.Now()
-	for i := range students {
-		s := lab.Stack(livelab.Unique(fmt.Sprintf("class%d", i)), config)
-		class.Go(func() error {
-			out, err := s.Up()
-			if err == nil {
-				out, err = s.Destroy()
-			}
-			if err != nil {
-				err = fmt.Errorf("%w: %s", err, out)
-			}
-			return err
-		})
-	}
-	require.NoError(t, class.Wait())
-	blobs := fetchedOnce(t, r)
-	assert.Equal(t, 7, blobs, "three images: each its configuration and a layer of its own, and a layer of all")
-	served := m.stop()
-	t.Logf("%s\n%s", time.Since(begin).Round(time.Second), served)
-	for row := range strings.Lines(served) {
-		if cells := strings.Fields(row); len(cells) == 6 && strings.HasPrefix(cells[0], r.Host+"/") {
-			results.Fact("%d labs of two nodes through one mirror: image %s, %s MB fetched, %s MB served to %s nodes",
-				students, strings.TrimPrefix(cells[0], r.Host+"/"), cells[1], cells[3], cells[5])
-		}
-	}
 }
