@@ -121,16 +121,32 @@ func CheckImage(image string) error {
 	if err != nil {
 		return err
 	}
-	_, digested := ref.(reference.Digested)
+	if _, ok := ref.(reference.Digested); ok {
+		return nil
+	}
 	tagged, ok := ref.(reference.Tagged)
-	latest := ok && strings.EqualFold(tagged.Tag(), "latest")
-	switch {
-	case latest && digested: // Kubernetes reads the tag alone, and has it pulled each time (imagePullPolicy)
-		return errors.New("with the tag latest it is asked for in its registry each time, whatever the digest; leave the tag out")
-	case latest:
-		return errors.New("its tag is latest, which is another image tomorrow")
-	case !ok && !digested:
+	if !ok {
 		return errors.New("it has neither a tag nor a digest")
 	}
+	if strings.EqualFold(tagged.Tag(), latest) {
+		return errors.New("its tag is latest, which is another image tomorrow")
+	}
 	return nil
+}
+
+const latest = "latest"
+
+// ForPods is an image as pods are to name it: Kubernetes reads a tag beside a digest too, and
+// asks the registry each time where that is latest (imagePullPolicy).
+func ForPods(image string) string {
+	ref, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return image
+	}
+	digested, ok := ref.(reference.Digested)
+	if tagged, tags := ref.(reference.Tagged); !ok || !tags || tagged.Tag() != latest {
+		return image
+	}
+	name, _, _ := strings.Cut(image, "@")
+	return strings.TrimSuffix(name, ":"+latest) + "@" + digested.Digest().String()
 }

@@ -82,14 +82,25 @@ func TestOf(t *testing.T) {
 func TestCheckImage(t *testing.T) {
 	t.Parallel()
 	const digest = "@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e"
-	for _, good := range []string{"a:1", "a/b:v1.2", "registry.example/a:1", "localhost:5000/a:1", "a" + digest, "a:1" + digest} {
+	for _, good := range []string{"a:1", "a/b:v1.2", "registry.example/a:1", "localhost:5000/a:1", "a" + digest, "a:1" + digest, "a:latest" + digest} {
 		assert.NoError(t, editions.CheckImage(good), good)
 	}
 	for _, bad := range []string{
-		"a", "localhost:5000/a", "a:latest", "a:LATEST", "a:latest" + digest,
+		"a", "localhost:5000/a", "a:latest", "a:LATEST",
 		"", "A:1", "a:", "a b:1", "a:1\n", "a@sha256:00", "http://a:1", "-:1", digest, strings.Repeat("a", 256) + ":1",
 	} {
 		assert.Error(t, editions.CheckImage(bad), "%q", bad)
+	}
+}
+
+func TestForPods(t *testing.T) {
+	t.Parallel()
+	for image, want := range map[string]string{
+		"a:latest" + digest: "a" + digest, "r.example:5000/a/b:latest" + digest: "r.example:5000/a/b" + digest,
+		"a:1" + digest: "a:1" + digest, "a" + digest: "a" + digest, "a:latest": "a:latest", "a:1": "a:1", "": "", "A:latest" + digest: "A:latest" + digest,
+		"latest" + digest: "latest" + digest,
+	} {
+		assert.Equal(t, want, editions.ForPods(image), image)
 	}
 }
 

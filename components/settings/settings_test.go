@@ -133,9 +133,9 @@ var images = values{
 	good: []string{
 		"prom/prometheus:v3", "registry.example:5000/a/b:1.0", "a:1",
 		"a@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e",
+		"a:latest@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e",
 	},
 	bad: []string{
-		"a:latest@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e",
 		"a", "a:latest", "a:Latest", "registry.example:5000/a", "a:", ":1", "A:1", " a:1", "a:1 ", "a:1\n", "a b:1", "a@sha256:12",
 		"a:1;id", "$(id):1", "https://registry.example/a:1", "a:" + strings.Repeat("1", 129),
 		"0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e",

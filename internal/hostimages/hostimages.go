@@ -67,7 +67,7 @@ func New(d Docker, own docker.Platform, log io.Writer) *Host {
 		Platform: own,
 		docker:   d,
 		report:   &reporter{out: log},
-		limits:   limits{answer: 30 * time.Second, stall: 2 * time.Minute, busy: 30 * time.Minute, pauses: []time.Duration{time.Second, 3 * time.Second}},
+		limits:   limits{answer: 30 * time.Second, stall: 2 * time.Minute, busy: 15 * time.Minute, pauses: []time.Duration{time.Second, 3 * time.Second}},
 		login:    login,
 		origin:   ownRegistry,
 	}

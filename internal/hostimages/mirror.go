@@ -75,7 +75,7 @@ func (h *Host) mirror(n named) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	return source{"the mirror", host.Repo(n.path()), []remote.Option{
+	return source{host.Repo(n.path()), []remote.Option{
 		remote.WithTransport(&toMirror{at: at, registry: n.registry, through: exact{newTransport()}}),
 	}}, nil
 }

@@ -178,11 +178,17 @@ func TestForgingMirror(t *testing.T) {
 	require.NoError(t, remote.Write(ref, forged, remote.WithUserAgent("filler")))
 	manifest, err := forged.RawManifest()
 	require.NoError(t, err)
-	for _, what := range []string{"the image of an index", "the index"} {
+	for _, what := range []string{"the image of an index", "the index", "the image, by a redirect"} {
 		t.Run(what, func(t *testing.T) {
 			m.fail(func(w http.ResponseWriter, r *http.Request) {
 				_, digest, found := strings.Cut(r.URL.Path, "/manifests/")
-				if !found || what == "the image of an index" && digest == m.digest {
+				if at, ok := strings.CutPrefix(r.URL.Path, "/elsewhere/"); ok {
+					digest, found = at, true
+				} else if found && digest != m.digest && what == "the image, by a redirect" {
+					http.Redirect(w, r, "/elsewhere/"+digest, http.StatusTemporaryRedirect)
+					return
+				}
+				if !found || what != "the index" && digest == m.digest {
 					m.store.ServeHTTP(w, r)
 					return
 				}
@@ -247,10 +253,10 @@ func TestMirrorByName(t *testing.T) {
 // that fell silent.
 func TestMirrorLoadsSlowly(t *testing.T) {
 	m := newTestMirror(t)
-	e := &engine{unpacks: 600 * time.Millisecond}
+	e := &engine{unpacks: 3 * time.Second}
 	h, log := host(e)
 	h.Mirror = m.URL
-	h.limits.stall = 300 * time.Millisecond
+	h.limits.stall = 2 * time.Second
 	require.NoError(t, h.Pull(t.Context(), []string{"a:1"}))
 	assert.Contains(t, log.String(), "image a:1: from the mirror")
 	assert.Empty(t, e.pulls)
@@ -333,7 +339,7 @@ func TestOldFormat(t *testing.T) {
 		assert.Empty(t, e.pulls)
 	})
 	for name, c := range map[string]struct{ image, said string }{
-		"by a digest":           {at + "/old/a@sha256:" + strings.Repeat("0", 64), "nothing proves it"},
+		"by a digest":           {at + "/old/a@sha256:" + strings.Repeat("0", 64), "does not match"},
 		"for another processor": {oldRegistry(t, "amd64").Listener.Addr().String() + "/old/a:1", "it is for linux/amd64"},
 		"that is not there":     {at + "/old/b:1", "404"},
 	} {

@@ -209,15 +209,15 @@ func TestPullThatHangs(t *testing.T) {
 			step(event("here", arrived, 0, 0))
 			step(event("l", waiting, 0, 0))
 			return nil
-		}, Stalled, 30 * time.Minute},
+		}, Stalled, 15 * time.Minute},
 		"its turn has come": {func(ctx context.Context, step func(docker.Event)) error {
 			step(event("l", waiting, 0, 0))
-			if err := pass(ctx, 20*time.Minute); err != nil {
+			if err := pass(ctx, 10*time.Minute); err != nil {
 				return err
 			}
 			step(event("l", arriving, 1, 100))
 			return nil
-		}, Stalled, 22 * time.Minute},
+		}, Stalled, 12 * time.Minute},
 		"bytes stop": {func(ctx context.Context, step func(docker.Event)) error {
 			for i := range int64(10) {
 				step(event("l", arriving, i*10, 100))

@@ -19,7 +19,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"k8sbootcamp/internal/docker"
 	"k8sbootcamp/internal/hostlock"
@@ -29,7 +28,6 @@ import (
 // source is where this process fetches an image by itself and puts it into Docker, where
 // Docker does not pull it.
 type source struct {
-	called     string // as users are told
 	repository name.Repository
 	options    []remote.Option
 }
@@ -51,26 +49,22 @@ func newTransport() *http.Transport {
 	}
 }
 
-// exact is a transport whose manifests are those of the digests that were asked for: of a
-// signed one of schema 1 the library believes the digest that the answer's head tells.
+// exact has the library take every manifest's digest of its content: of a signed one of
+// schema 1 it would believe the one that the answer's head tells, whatever came of a redirect.
 type exact struct{ http.RoundTripper }
 
 func (e exact) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := e.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		answer.Header.Del("Docker-Content-Digest")
 	}
-	if _, asked, ok := strings.Cut(r.URL.Path, "/manifests/sha256:"); ok && schema1.Is(types.MediaType(answer.Header.Get("Content-Type"))) {
-		answer.Body.Close()
-		return nil, fmt.Errorf("%s is that of a manifest of schema 1, and nothing proves it", asked)
-	}
-	return answer, nil
+	return answer, err
 }
 
 // ownRegistry is the image's own, with the logins of the docker command.
 func ownRegistry(n named) (source, error) {
 	repository, err := name.NewRepository(n.name)
-	return source{"its registry", repository, []remote.Option{
+	return source{repository, []remote.Option{
 		remote.WithTransport(exact{newTransport()}),
 		remote.WithAuthFromKeychain(authn.DefaultKeychain),
 	}}, err
@@ -94,7 +88,7 @@ func (s source) image(ctx context.Context, n named, platform docker.Platform, di
 	}
 	var image v1.Image
 	if schema1.Is(found.MediaType) {
-		image, err = s.convert(n, found.Manifest, dir, step, options)
+		image, err = s.convert(n, found.Manifest, platform, dir, step, options)
 	} else {
 		image, err = found.Image()
 	}
@@ -105,19 +99,27 @@ func (s source) image(ctx context.Context, n named, platform docker.Platform, di
 	if err != nil {
 		return nil, err
 	}
+	return image, isFor(platform, config)
+}
+
+// isFor returns an error unless an image is for a platform.
+func isFor(platform docker.Platform, config *v1.ConfigFile) error {
 	if is := (docker.Platform{OS: config.OS, Architecture: config.Architecture}); is != platform {
-		return nil, fmt.Errorf("it is for %s", is)
+		return fmt.Errorf("it is for %s", is)
 	}
-	return image, nil
+	return nil
 }
 
 // convert makes an image of today of one of schema 1.
-func (s source) convert(n named, manifest []byte, dir string, step func(done, total int64), options []remote.Option) (v1.Image, error) {
+func (s source) convert(n named, manifest []byte, platform docker.Platform, dir string, step func(done, total int64), options []remote.Option) (v1.Image, error) {
 	if n.pinned {
 		return nil, errors.New("its digest is that of a manifest of schema 1, and ends with it")
 	}
 	old, err := schema1.Parse(manifest)
 	if err != nil {
+		return nil, err
+	}
+	if err := isFor(platform, &old.Config); err != nil { // before all of it is fetched
 		return nil, err
 	}
 	layers, total := make([]v1.Layer, len(old.Layers)), int64(0)
@@ -178,7 +180,7 @@ func (h *Host) transfer(ctx context.Context, n named, from source) (total int64,
 	ctx, heard, end := h.patient(ctx, n, h.limits.stall)
 	defer end()
 	total, err = h.carry(ctx, n, from, heard)
-	if gaveUp := (*Error)(nil); errors.As(context.Cause(ctx), &gaveUp) {
+	if gaveUp := (*Error)(nil); err != nil && errors.As(context.Cause(ctx), &gaveUp) {
 		err = fmt.Errorf("nothing was heard of it %w", gaveUp.Err)
 	}
 	return total, err

@@ -305,7 +305,8 @@ func upWith(config []string) string {
 // own configuration file may say something else than the one that the file was saved with.
 func (s *session) lacking(ctx context.Context, api *docker.API, archive *offline.Archive) (lacking []string) {
 	if s.read() != nil || len(s.findings) > 0 {
-		return nil // up tells
+		s.findings = nil // up tells
+		return nil
 	}
 	has := archive.References()
 	for _, st := range s.stacks {

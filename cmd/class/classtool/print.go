@@ -99,7 +99,8 @@ const jsonHelp = `With --json, a verb prints one JSON object on standard output 
     images     images list: [{image, registry, parts, pulls, byHost, byNodes}]
     registries images list: [{registry, each, laptops, pulls, limit, account}]
     file       images save: what was written, and its size in bytes
-    loaded     images load: the images that Docker had not; installed: the programs
+    loaded     images load: the images that Docker had not; installed: the programs;
+               lacking: the images that the lab here needs and that are not there
   }`
 
 func (s *session) printJSON(d document) error {

@@ -141,13 +141,8 @@ func (s *session) open() error {
 // read works out the stacks.
 func (s *session) read() (err error) {
 	project := s.tools.Project
-	if s.verb.room && s.roster == "" && s.tool.stack == workspace.SampleStack {
-		if err := project.PutSample(); err != nil {
-			return err
-		}
-	}
 	s.stacks, s.findings, err = config.Read(config.Request{
-		Project: project.Settings, File: project.ConfigFile,
+		Project: project.Settings, File: project.ConfigSource,
 		Stack: s.tool.stack, Roster: s.roster, Trusted: s.trusted, Only: s.only, Flags: s.config, MustBeRight: s.verb.valid,
 	})
 	return err

@@ -51,8 +51,8 @@ type Mirror struct {
 	stop      context.CancelFunc
 	fetches   sync.WaitGroup
 	manifests singleflight.Group
-	slots     slots         // of blobs
-	asks      chan struct{} // of manifests: those do not wait for blobs
+	slots     *slots // of blobs
+	asks      *slots // of manifests: those do not wait for blobs
 
 	mu        sync.Mutex
 	resolved  map[string]bool      // tags that a registry was asked for in this run
@@ -64,10 +64,11 @@ type Mirror struct {
 // Limits of what is fetched. On a slow line many blobs come slowly rather than a few at a
 // time: who waits for the first byte goes to the registry itself after a while.
 const (
-	atOnce         = 64               // blobs,
-	atOnceOfOne    = 24               // of those that one client began: a lab's nodes ask for half of that
+	atOnce         = 64 // blobs,
+	atOnceOfOne    = 24 // of those that one client began: a lab's nodes ask for half of that
+	asksAtOnce     = 32 // manifests
+	asksOfOne      = 16
 	slotWithin     = 40 * time.Second // less than who asks waits
-	asksAtOnce     = 16               // manifests
 	manifestWithin = time.Minute
 	failureHolds   = 10 * time.Second // until a registry is asked again for what it did not give
 	mostFailures   = 10_000           // that are remembered
@@ -78,8 +79,8 @@ func Open(o Options) (*Mirror, error) {
 	m := &Mirror{
 		upstreams: map[string]*upstream{},
 		clients:   newClients(),
-		slots:     slots{all: make(chan struct{}, atOnce), within: slotWithin, of: map[string]int{}},
-		asks:      make(chan struct{}, asksAtOnce),
+		slots:     newSlots(atOnce, atOnceOfOne),
+		asks:      newSlots(asksAtOnce, asksOfOne),
 		resolved:  map[string]bool{},
 		asked:     map[string]int{},
 		failures:  map[string]failed{},
@@ -351,12 +352,9 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 		}
 		return nil, err
 	}
-	others := m.waits(ref, 1) - 1
-	defer m.waits(ref, -1)
-	if others == 0 { // who joins has nothing fetched
-		if err := m.clients.mayFetch(client); err != nil {
-			return nil, err
-		}
+	first, err := m.wait(ref, client)
+	if err != nil {
+		return nil, err
 	}
 	m.fetches.Add(1)
 	got := m.manifests.DoChan(ref, func() (any, error) {
@@ -372,7 +370,9 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 	done := make(chan singleflight.Result, 1)
 	go func() {
 		defer m.fetches.Done()
-		done <- <-got
+		result := <-got
+		m.waited(ref, client, first)
+		done <- result
 	}()
 	select {
 	case <-ctx.Done():
@@ -387,16 +387,33 @@ func (m *Mirror) manifest(ctx context.Context, q *request, client string) (*desc
 	}
 }
 
-// waits counts who waits for a manifest, and returns how many do.
-func (m *Mirror) waits(ref string, more int) int {
+// wait lets a client wait for a manifest. Who is the first has it fetched, and may not do
+// that without end; who joins has nothing fetched.
+func (m *Mirror) wait(ref, client string) (first bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked[ref] += more
-	n := m.asked[ref]
-	if n == 0 {
+	if first = m.asked[ref] == 0; first {
+		if err := m.clients.mayFetch(client); err != nil {
+			return false, err
+		}
+		if err := m.asks.begin(client); err != nil {
+			return false, err
+		}
+	}
+	m.asked[ref]++
+	return first, nil
+}
+
+// waited is the end of a wait.
+func (m *Mirror) waited(ref, client string, first bool) {
+	if first {
+		m.asks.end(client)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.asked[ref]--; m.asked[ref] == 0 {
 		delete(m.asked, ref)
 	}
-	return n
 }
 
 // kept is the manifest that is there, or nil, and whether its registry need not be asked.
@@ -411,12 +428,10 @@ func (m *Mirror) kept(q *request) (d *descriptor, current bool) {
 func (m *Mirror) fetchManifest(q *request) (*descriptor, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, manifestWithin)
 	defer cancel()
-	select {
-	case m.asks <- struct{}{}:
-		defer func() { <-m.asks }()
-	case <-ctx.Done():
-		return nil, errBusy
+	if err := m.asks.take(ctx); err != nil {
+		return nil, err
 	}
+	defer m.asks.give()
 	content, mediaType, digest, err := q.from.manifest(ctx, q)
 	if err != nil {
 		return nil, err
@@ -435,20 +450,25 @@ func (m *Mirror) fetchManifest(q *request) (*descriptor, error) {
 
 var errBusy = errors.New("the mirror has too much to fetch at the moment")
 
-// slots are how much is fetched at a time.
+// slots are how much is fetched at a time, by all and by one client.
 type slots struct {
 	all    chan struct{}
+	share  int
 	within time.Duration
 
 	mu sync.Mutex
 	of map[string]int // by the client that had it begun
 }
 
-// begin counts a download of a client's, which may have some at a time.
+func newSlots(all, share int) *slots {
+	return &slots{all: make(chan struct{}, all), share: share, within: slotWithin, of: map[string]int{}}
+}
+
+// begin counts what a client has fetched, which may have some at a time.
 func (s *slots) begin(client string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of[client] >= atOnceOfOne {
+	if s.of[client] >= s.share {
 		return &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this client has too much fetched at a time", time.Second, true}
 	}
 	s.of[client]++
@@ -476,6 +496,8 @@ func (s *slots) take(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
+
+func (s *slots) give() { <-s.all }
 
 // blob returns a blob, as far as it is there: what of it is still to come, is waited for
 // as it is read. Who asks while it is on its way out of another repository, waits for that,
@@ -528,8 +550,8 @@ func (m *Mirror) download(q *request, client string) (*download, error) {
 	d := newDownload(q.ref(), client)
 	m.downloads[q.version] = d
 	m.fetches.Go(func() {
-		defer m.slots.end(client)
 		err := m.fetchBlob(q, d, client)
+		m.slots.end(client)
 		if err != nil {
 			err = m.remember(d.ref, q, err)
 		}
@@ -547,7 +569,7 @@ func (m *Mirror) fetchBlob(q *request, d *download, client string) error {
 	if err := m.slots.take(ctx); err != nil {
 		return err
 	}
-	defer func() { <-m.slots.all }()
+	defer m.slots.give()
 	if size, right := m.store.look(q.version); right { // of an earlier run
 		d.begin(m.store.file(q.version), size)
 		d.progress(size)
@@ -563,9 +585,7 @@ func (m *Mirror) fetchBlob(q *request, d *download, client string) error {
 		return err
 	}
 	written, err := m.store.fill(q.version, size, d, cancel, body)
-	if size < 0 {
-		m.clients.had(client, written)
-	}
+	m.clients.had(client, written-max(size, 0)) // which may be less than was told
 	m.counts.fetched(q.repository.Name(), written)
 	if err != nil {
 		return err

@@ -884,9 +884,7 @@ func TestShares(t *testing.T) {
 	assert.Equal(t, http.StatusOK, manifest.status)
 	close(held)
 	require.Eventually(t, func() bool { return len(m.slots.all) == 0 }, 10*time.Second, time.Millisecond)
-	m.slots.mu.Lock()
-	defer m.slots.mu.Unlock()
-	assert.Empty(t, m.slots.of)
+	require.Eventually(t, func() bool { m.slots.mu.Lock(); defer m.slots.mu.Unlock(); return len(m.slots.of) == 0 }, 10*time.Second, time.Millisecond)
 }
 
 // TestTooMuchForOne: who had the mirror fetch too much is refused more, and who waits for
@@ -970,6 +968,56 @@ func TestJoiningIsFree(t *testing.T) {
 	require.NoError(t, all.Wait())
 	assert.Greater(t, m.clients.may["127.0.0.1"].Tokens(), float64(fetchesOfOne-2))
 	assert.Empty(t, m.asked)
+	assert.Empty(t, m.asks.of)
+}
+
+// TestShareOfManifests: one client has but some manifests asked for at a time, and pays for
+// what was fetched, not for what was not.
+func TestShareOfManifests(t *testing.T) {
+	o := newOrigin(t, httptest.NewServer)
+	o.push(t, "a/one:1", 1000)
+	m, _, _ := open(t, o, t.TempDir(), false)
+	for i := range asksOfOne {
+		_, err := m.wait(fmt.Sprint(i), "greedy")
+		require.NoError(t, err)
+	}
+	_, err := m.wait("more", "greedy")
+	got := (*failure)(nil)
+	require.ErrorAs(t, err, &got)
+	assert.Equal(t, http.StatusTooManyRequests, got.status)
+	first, err := m.wait("0", "greedy")
+	require.NoError(t, err, "who joins")
+	assert.False(t, first)
+	_, err = m.wait("more", "student")
+	require.NoError(t, err)
+	m.waited("0", "greedy", false)
+	for i := range asksOfOne {
+		m.waited(fmt.Sprint(i), "greedy", true)
+	}
+	m.waited("more", "student", true)
+	assert.Empty(t, m.asked)
+	assert.Empty(t, m.asks.of)
+
+	digest, content := layerOf(t, o.push(t, "a/two:1", 1<<20))
+	o.fail(func(w http.ResponseWriter, r *http.Request) bool { // it breaks off
+		if !strings.Contains(r.URL.Path, "/blobs/") {
+			return false
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		_, _ = w.Write(content[:1000])
+		return true
+	})
+	q, wrong := m.read(httptest.NewRequest(http.MethodGet, "/v2/a/two/blobs/"+digest+"?ns=r.example", nil))
+	require.Nil(t, wrong)
+	reading, err := m.blob(t.Context(), q, "student")
+	if err == nil {
+		_, err = io.Copy(io.Discard, reading)
+		reading.Close()
+	}
+	require.Error(t, err)
+	m.fetches.Wait()
+	assert.LessOrEqual(t, m.clients.took["student"], int64(1000))
+	assert.Zero(t, m.store.promised)
 }
 
 // TestOldFormat: a signed manifest (schema 1) is known by what was signed, not by its

@@ -325,7 +325,10 @@ const silence = time.Minute
 // beginning, for on some systems none that is being read gets another; that it is all there
 // is known at the end.
 func (s *store) fill(digest string, size int64, d *download, cancel context.CancelFunc, body io.Reader) (written int64, err error) {
-	left := max(size, 0) // of what is promised
+	left := size  // of what is promised
+	if size < 0 { // nobody knows how much it will be
+		left = looksEvery
+	}
 	if err := s.room(left); err != nil {
 		return 0, err
 	}
@@ -355,10 +358,15 @@ func (s *store) fill(digest string, size int64, d *download, cancel context.Canc
 			come := min(left, int64(n))
 			left -= come
 			s.giveBack(come)
-			if written/looksEvery != (written-int64(n))/looksEvery {
-				if err := s.room(0); err != nil {
+			more := int64(0)
+			if size < 0 && left == 0 {
+				more = looksEvery
+			}
+			if more > 0 || written/looksEvery != (written-int64(n))/looksEvery {
+				if err := s.room(more); err != nil {
 					return written, errors.Join(err, fresh.Close())
 				}
+				left += more
 			}
 		}
 		if read != nil && !errors.Is(read, io.EOF) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"k8sbootcamp/internal/printable"
@@ -41,7 +42,7 @@ func (m *Machine) Warnings() (all []string) {
 			all = append(all, "the labs take "+r.Warning())
 		}
 	}
-	if len(m.Setup.Proxies) > 0 && len(m.Labs) > 0 {
+	if len(m.Setup.Proxies) > 0 && slices.ContainsFunc(m.Labs, func(l Lab) bool { return l.PulledByHost() }) {
 		all = append(all, m.Setup.proxies()+": the lab's own images come through this machine's Docker, but the nodes pull none by themselves, such as those of a student's own pods; an address that containers reach helps")
 	}
 	return all

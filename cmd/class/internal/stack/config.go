@@ -33,7 +33,7 @@ func (s *Stack) copyConfig() error {
 	if err != nil {
 		return err
 	}
-	own, err := s.load(s.Project.ConfigFile(s.Name))
+	own, err := s.load(s.Project.ConfigSource(s.Name))
 	if err != nil {
 		return err
 	}

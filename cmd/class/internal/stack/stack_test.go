@@ -236,7 +236,7 @@ func TestCause(t *testing.T) {
 		"2 errors occurred:\n\t* timed out\n\t* Back-off pulling image\n":          "timed out; Back-off pulling image",
 		"exit status 1": "exit status 1",
 		"exit status 1: running \"load\":\nimage a/b:1: 1.5 of 20.3 MB\n2 images: 3.0 MB\nimage a/b:1: pulled, 20.3 MB\nimage a/d:1: pulled, 1.0 MB, and made one of today's format\nimage a/e:1: from the mirror, 3.0 MB\nimage a/c:1: not from the mirror http://m, so Docker pulls it itself (gone)\nwarning: image a/f:1: it is old\nimage a/c:1: its registry is gone; wait": "image a/c:1: its registry is gone; wait",
-		"exit status 1: running \"create\":\nCreating cluster \"x\" ...\n • Preparing nodes 📦   ...\n ✗ Preparing nodes 📦 \nno room":                             "no room",
+		"exit status 1: running \"create\":\nCreating cluster \"x\" ...\n • Preparing nodes 📦   ...\n ✗ Preparing nodes 📦 \nno room": "no room",
 		plugin: "[Pod bootcamp-1]: containers with unready status: [bootcamp-app][ErrImagePull] no such host; " +
 			"'bootcamp' timed out waiting to be Ready; [MinimumReplicasUnavailable] Deployment does not have minimum availability.",
 		`the Kubernetes API server reported that "default/bootcamp" failed to fully initialize or become live: 'bootcamp' timed out`: "'bootcamp' timed out",

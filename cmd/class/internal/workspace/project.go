@@ -111,30 +111,6 @@ func (p *Project) Main() string {
 // runtime is this executable, and not Go.
 func (p *Project) Prebuilt() bool { return p.Settings.Runtime.Name() != "go" }
 
-// PutSample writes the configuration of the sample stack where it is missing in a release's
-// folder; in the source tree it is there. From then on it is the user's.
-func (p *Project) PutSample() error {
-	if !p.Prebuilt() {
-		return nil
-	}
-	sample, err := os.ReadFile(filepath.Join(p.Dir, filepath.FromSlash(archive.Sample)))
-	if errors.Is(err, fs.ErrNotExist) { // somebody tidied up
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(p.ConfigFile(SampleStack), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(sample)
-	return errors.Join(err, file.Close())
-}
-
 // Tools is the folder of the module that pins the Pulumi CLI, or "" where nothing is compiled.
 func (p *Project) Tools() string {
 	if p.Prebuilt() {
@@ -166,6 +142,19 @@ func (p *Project) Passphrase() string { return p.passphrase }
 // ConfigFile is a stack's configuration file, as Pulumi has it.
 func (p *Project) ConfigFile(stack string) string {
 	return filepath.Join(p.Dir, "Pulumi."+stack+".yaml")
+}
+
+// ConfigSource is where a stack's configuration is read from: its file, or the sample where
+// a release's folder has none of the sample stack's. It is not this tool's to write to.
+func (p *Project) ConfigSource(stack string) string {
+	file := p.ConfigFile(stack)
+	if stack != SampleStack || !p.Prebuilt() {
+		return file
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return file
+	}
+	return filepath.Join(p.Dir, filepath.FromSlash(archive.Sample))
 }
 
 // ConfigCopy is the folder for a private copy of Pulumi.yaml and of a stack's

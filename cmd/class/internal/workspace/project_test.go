@@ -220,36 +220,26 @@ func TestExportsAreQuoted(t *testing.T) {
 	assert.Equal(t, filepath.Join(dir, ".bootcamp", "state"), string(p.State), "the backend's URL leads back")
 }
 
-// TestPutSample: a release's folder gets the sample stack's configuration once, and never in
-// the place of the user's.
-func TestPutSample(t *testing.T) {
+// TestConfigSource: where a release's folder has no file of the sample stack's, the sample is
+// read, and is not in the place of the user's: the next release is unpacked over it.
+func TestConfigSource(t *testing.T) {
 	release := t.TempDir()
 	require.NoError(t, archive.Write("../../../..", release))
-	p, err := Open(release, func(string) (string, bool) { return "", false })
+	none := func(string) (string, bool) { return "", false }
+	p, err := Open(release, none)
 	require.NoError(t, err)
 	own := p.ConfigFile(SampleStack)
 	require.NoFileExists(t, own, "an archive that is unpacked over a release's folder would bring it back")
-	require.NoError(t, p.PutSample())
-	put, err := os.ReadFile(own)
-	require.NoError(t, err)
 	sample, err := os.ReadFile("../../../../Pulumi.dev.yaml")
 	require.NoError(t, err)
-	assert.Equal(t, string(sample), string(put))
+	read, err := os.ReadFile(p.ConfigSource(SampleStack))
+	require.NoError(t, err)
+	assert.Equal(t, string(sample), string(read))
+	assert.Equal(t, p.ConfigFile("alice"), p.ConfigSource("alice"))
 
 	write(t, own, "config:\n  bootcamp:edition: current\n")
-	require.NoError(t, p.PutSample())
-	put, err = os.ReadFile(own)
+	assert.Equal(t, own, p.ConfigSource(SampleStack))
+	p, err = Open(project(t), none)
 	require.NoError(t, err)
-	assert.Contains(t, string(put), "edition: current")
-
-	require.NoError(t, os.Remove(own))
-	require.NoError(t, os.Remove(filepath.Join(release, archive.Sample)))
-	require.NoError(t, p.PutSample())
-	require.NoFileExists(t, own)
-	source := t.TempDir()
-	write(t, filepath.Join(source, "Pulumi.yaml"), "name: bootcamp\nruntime: go\n")
-	p, err = Open(source, func(string) (string, bool) { return "", false })
-	require.NoError(t, err)
-	require.NoError(t, p.PutSample())
-	require.NoFileExists(t, p.ConfigFile(SampleStack))
+	assert.Equal(t, p.ConfigFile(SampleStack), p.ConfigSource(SampleStack), "the source tree has one")
 }

@@ -1,5 +1,6 @@
 // server stands in, in tests, for every image of the lab: it answers any request on the
-// ports of the echo app, Prometheus and node-exporter, those of them that are free. Asked once, it only says who it is.
+// ports of the echo app, Prometheus and node-exporter, those of them that are free. Asked once, it only
+// says who it is.
 package main
 
 import (
