@@ -54,7 +54,7 @@ var Keys = []Key{
 	list("topics", Topics, func(s *Settings, v []string) { s.Topics = v }),
 	words("greeting", "Hello Kubernetes!", 200, func(s *Settings) *string { return &s.Greeting }),
 	oneOf("edition", editions.Names, func(s *Settings, v editions.Name) { s.Edition = v }),
-	image(nodeImage, func(i *editions.Images) *string { return &i.Node }),
+	image("nodeImage", func(i *editions.Images) *string { return &i.Node }),
 	image("echoImage", func(i *editions.Images) *string { return &i.Echo }),
 	image("prometheusImage", func(i *editions.Images) *string { return &i.Prometheus }),
 	image("nodeExporterImage", func(i *editions.Images) *string { return &i.NodeExporter }),
@@ -224,15 +224,12 @@ func mirror(name string, field func(*Settings) *string) Key {
 	}
 }
 
-// nodeImage is the key of the one image that no pod runs.
-const nodeImage = "nodeImage"
-
 func image(name string, field func(*editions.Images) *string) Key {
 	return Key{
 		Name: name, Type: "string", Allowed: "an image with a tag other than latest, or a digest; empty is the edition's",
 		set: func(s *Settings, v string) bool {
 			*field(&s.Images) = v
-			if name != nodeImage {
+			if name != "nodeImage" { // the one that no pod runs
 				*field(&s.Images) = editions.ForPods(v)
 			}
 			return v == "" || editions.CheckImage(v) == nil
