@@ -148,7 +148,7 @@ func TestNetworkUnknown(t *testing.T) {
 		"a cluster that has fallen silent": {func(_ *testing.T, s *fake.APIServer) {
 			s.Answer("GET /api/v1/namespaces", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		}, false, false, "the cluster does not answer"},
-		"a pod that was taken away": {func(_ *testing.T, s *fake.APIServer) { s.Fail("GET /api/v1/namespaces/a/pods/bootcamp-probe-5", 404) }, false, false, "not found"},
+		"a pod that was taken away": {func(_ *testing.T, s *fake.APIServer) { s.Fail("GET /api/v1/namespaces/a/pods/bootcamp-probe-6", 404) }, false, false, "not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

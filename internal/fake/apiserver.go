@@ -92,7 +92,7 @@ var kinds = []struct {
 }
 
 // NewAPIServer starts a server with objects, each as JSON with apiVersion, kind and
-// metadata.name; the test's end stops it.
+// metadata.name, beside the Service that each makes of itself; the test's end stops it.
 func NewAPIServer(t testing.TB, objects ...string) *APIServer {
 	t.Helper()
 	s := &APIServer{answers: map[string]http.HandlerFunc{}}
@@ -100,6 +100,7 @@ func NewAPIServer(t testing.TB, objects ...string) *APIServer {
 	t.Cleanup(server.Close)
 	s.URL = server.URL
 	s.authority = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	s.Put(t, `{"apiVersion":"v1","kind":"Service","metadata":{"name":"kubernetes","namespace":"default"}}`)
 	s.Put(t, objects...)
 	return s
 }

@@ -170,6 +170,9 @@ func restore(ctx context.Context, st *stack.Stack, w *stack.Wanted, stopped []st
 	}
 	gone, err := cluster.Gone(ctx, w.Manifests)
 	if err == nil {
+		err = cluster.AwaitAPIService(ctx)
+	}
+	if err == nil {
 		err = cluster.Make(ctx, gone) // once more below, where something has refused it
 	}
 	if err != nil {

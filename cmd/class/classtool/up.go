@@ -147,6 +147,9 @@ func forgetMissing(ctx context.Context, st *stack.Stack, healed stack.Healed, ob
 	if err != nil || len(missing) == 0 {
 		return ctx.Err() // where the cluster does not answer, the update says it better
 	}
+	if _, err := check.AwaitAPIService(ctx, config); err != nil {
+		return err
+	}
 	urns, names := named(missing)
 	line.Say("gone from the cluster, and made again: " + names)
 	return st.Refresh(ctx, urns)

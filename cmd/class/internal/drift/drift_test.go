@@ -457,7 +457,11 @@ func TestPods(t *testing.T) {
 	since := func(pod, made string) string {
 		return strings.Replace(pod, `"metadata":{`, `"metadata":{"creationTimestamp":"2026-01-01T`+made+`Z",`, 1)
 	}
+	runs := func(since string) string {
+		return `"containerStatuses":[{"name":"c","ready":true,"state":{"running":{"startedAt":"2026-01-01T` + since + `Z"}}}]`
+	}
 	api := fake.NewAPIServer(t, deployment, set, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"s","namespace":"default","creationTimestamp":"2026-01-01T12:00:00Z"}}`)
+	api.Put(t, `{"apiVersion":"v1","kind":"Service","metadata":{"name":"kubernetes","namespace":"default","creationTimestamp":"2026-01-01T13:00:00Z"}}`)
 	for _, c := range []struct {
 		pod  string
 		goes bool
@@ -472,6 +476,9 @@ func TestPods(t *testing.T) {
 		{pod("other-reader", "", `"volumes":[{"name":"v","secret":{"secretName":"c"}}]`, ""), false},
 		{since(pod("older-than-its-account", "", token, ""), "11:00:00"), true},
 		{since(pod("as-old-as-its-account", "", token, ""), "12:00:00"), false},
+		{since(pod("begun-before-the-api-servers-service", "", token, runs("13:00:00")), "12:59:59"), true},
+		{since(pod("begun-after-the-api-servers-service", "", token, runs("13:00:01")), "12:59:59"), false},
+		{pod("asks-no-api-server", "", "", runs("12:59:59")), false},
 		{since(pod("without-a-token", "", `"serviceAccountName":"s"`, ""), "11:00:00"), false},
 		{pod("debugged", "", `"ephemeralContainers":[{"name":"e"}]`, ""), true},
 		{pod("labelled", `,"x":"y"`, "", ""), false},

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"k8sbootcamp/internal/check"
 	"k8sbootcamp/internal/kubeclient"
 )
 
@@ -109,6 +110,10 @@ func (c *Cluster) podsOf(ctx context.Context, scope Scope, namespace string, obj
 	for _, a := range accounts.Items {
 		made[a.Name] = a.CreationTimestamp
 	}
+	var api metav1.Time // zero where it is not known
+	if service, err := c.typed.CoreV1().Services(check.APIServiceNamespace).Get(ctx, check.APIService, metav1.GetOptions{}); err == nil && scope.Own {
+		api = service.CreationTimestamp
+	}
 	did := make([]string, len(pods.Items))
 	err = each(ctx, pods.Items, func(ctx context.Context, i int, p corev1.Pod) error {
 		owner := metav1.GetControllerOf(&p)
@@ -119,7 +124,7 @@ func (c *Cluster) podsOf(ctx context.Context, scope Scope, namespace string, obj
 		if !ours {
 			return nil
 		}
-		said, err := c.pod(ctx, scope, &p, t, made, changed)
+		said, err := c.pod(ctx, scope, &p, t, made, api, changed)
 		if err != nil {
 			return fmt.Errorf("pod %s: %w", p.Name, err)
 		}
@@ -173,7 +178,7 @@ func nested(o *unstructured.Unstructured, path ...string) any {
 }
 
 // pod puts one pod right, and says what it did, if anything.
-func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t template, accounts map[string]metav1.Time, changed []Object) (string, error) {
+func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t template, accounts map[string]metav1.Time, api metav1.Time, changed []Object) (string, error) {
 	at := c.typed.CoreV1().Pods(p.Namespace)
 	if p.DeletionTimestamp != nil {
 		kept := slices.DeleteFunc(slices.Clone(p.Finalizers), func(f string) bool { return !keeps("Pod", false)(f) })
@@ -191,6 +196,9 @@ func (c *Cluster) pod(ctx context.Context, scope Scope, p *corev1.Pod, t templat
 	}
 	if made := accounts[p.Spec.ServiceAccountName]; why == "" && hasToken(&p.Spec) && made.After(p.CreationTimestamp.Time) {
 		why = "its account " + p.Spec.ServiceAccountName + " was made anew, and its token is of the old one"
+	}
+	if why == "" && asksAPI(&p.Spec) && begunBy(p, api) {
+		why = "the Service kubernetes was made anew, and it may have begun without it"
 	}
 	if why == "" && altered(p, &t.spec) {
 		why = "it was edited"
@@ -287,6 +295,25 @@ func hasToken(spec *corev1.PodSpec) bool {
 	return slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool {
 		return v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool { return s.ServiceAccountToken != nil })
 	})
+}
+
+// asksAPI tells whether a pod has an account of its own, which it asks the API server by.
+func asksAPI(spec *corev1.PodSpec) bool {
+	return hasToken(spec) && spec.ServiceAccountName != "" && spec.ServiceAccountName != "default"
+}
+
+// begunBy tells whether a container of a pod had begun by then, and runs since; a moment of
+// zero is long past.
+func begunBy(p *corev1.Pod, then metav1.Time) bool {
+	return slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.State.Running != nil && !s.State.Running.StartedAt.After(then.Time)
+	})
+}
+
+// AwaitAPIService returns once the Service is there that pods find the API server by.
+func (c *Cluster) AwaitAPIService(ctx context.Context) error {
+	_, err := check.AwaitAPIService(ctx, c.config)
+	return err
 }
 
 // reads tells whether a pod mounts an object or has its values as variables.

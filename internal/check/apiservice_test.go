@@ -1,0 +1,46 @@
+package check_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"k8sbootcamp/internal/check"
+	"k8sbootcamp/internal/fake"
+)
+
+// TestAwaitAPIService: who finds it there does not wait, and who may not ask does not either.
+func TestAwaitAPIService(t *testing.T) {
+	const at = "/api/v1/namespaces/default/services/kubernetes"
+	const service = `{"apiVersion":"v1","kind":"Service","metadata":{"name":"kubernetes","namespace":"default"}}`
+	api := fake.NewAPIServer(t)
+	began := time.Now()
+	gone, err := check.AwaitAPIService(t.Context(), api.Config())
+	require.NoError(t, err)
+	assert.False(t, gone)
+
+	api.Fail("GET "+at, http.StatusForbidden)
+	gone, err = check.AwaitAPIService(t.Context(), api.Config())
+	require.NoError(t, err)
+	assert.False(t, gone)
+	assert.Less(t, time.Since(began), 5*time.Second)
+
+	api = fake.NewAPIServer(t)
+	api.Delete(at)
+	soon := time.AfterFunc(500*time.Millisecond, func() { api.Put(t, service) })
+	defer soon.Stop()
+	gone, err = check.AwaitAPIService(t.Context(), api.Config())
+	require.NoError(t, err)
+	assert.True(t, gone)
+	assert.True(t, api.Has(at), "it was waited for")
+
+	api.Delete(at)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = check.AwaitAPIService(ctx, api.Config())
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+}
