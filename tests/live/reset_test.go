@@ -121,6 +121,10 @@ var breaks = []struct {
 		b.kubectl("delete", "all", "--all", "--wait=false")
 		b.kubectl("delete", "configmaps,serviceaccounts,secrets,roles,rolebindings", "--all", "--wait=false")
 	}, []string{"3-2/deployment", "3-3/service", "4-2/account", "4-3/config", "4-3/deployment"}, "*", ""},
+	{"deleted Services and pods", func(b *broken) { // the API server's Service too: the pods that come begin without it
+		b.kubectl("delete", "services", "--all")
+		b.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+	}, []string{"3-3/service", "4-1/service", "4-3/service"}, "*", ""},
 	{"stopped node", func(b *broken) {
 		docker(b.t, "stop", "--time", "1", b.cluster+"-worker2")
 	}, []string{"0-3/nodes"}, "*", ""},
