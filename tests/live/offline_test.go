@@ -144,7 +144,9 @@ func TestOffline(t *testing.T) {
 	loaded, err := hostimages.LoadName(config["nodeImage"])
 	require.NoError(t, err)
 	if image := real["nodeImage"]; image != "" { // what runs takes the place of what was loaded
-		out, err := exec.Command("docker", "tag", image, loaded).CombinedOutput()
+		out, err := exec.Command("docker", "image", "rm", loaded).CombinedOutput() // or it stays, without a name
+		require.NoError(t, err, string(out))
+		out, err = exec.Command("docker", "tag", image, loaded).CombinedOutput()
 		require.NoError(t, err, string(out))
 	} else {
 		delete(config, "nodeImage")

@@ -44,7 +44,7 @@ func TestClassPullsOnce(t *testing.T) {
 			var class errgroup.Group
 			begin := time.Now()
 			for i := range students {
-				s := lab.Stack(livelab.Unique(fmt.Sprintf("class%d", i)), config)
+				s := lab.Stack(livelab.Unique(fmt.Sprintf("class-%s%d", by, i)), config)
 				class.Go(func() error {
 					out, err := s.Up()
 					if err == nil {
