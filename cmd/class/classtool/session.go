@@ -224,8 +224,12 @@ func (s *session) setUp(ctx context.Context, cli *workspace.CLI) (err error) {
 	}
 	for _, st := range s.stacks {
 		if !st.File.Ours {
-			fmt.Fprintf(s.say, "  and for stack %s, whose %s is left as it is: pulumi --cwd %s preview --stack %s\n",
-				st.Name, filepath.Base(project.ConfigFile(st.Name)), shellescape.Quote(project.ConfigCopy(st.Name)), st.Name)
+			what := "whose " + filepath.Base(project.ConfigFile(st.Name)) + " is left as it is"
+			if project.ConfigSource(st.Name) != project.ConfigFile(st.Name) {
+				what = "which has no file of its own"
+			}
+			fmt.Fprintf(s.say, "  and for stack %s, %s: pulumi --cwd %s preview --stack %s\n",
+				st.Name, what, shellescape.Quote(project.ConfigCopy(st.Name)), st.Name)
 		}
 	}
 	if n := len(s.stacks); n > 1 {
