@@ -20,10 +20,12 @@ const (
 	hosts   = "runtime"
 )
 
-// sample is the configuration of the stack that is worked on where none is named. It is the
-// user's to change, so it is not in the archive under its own name: the next release is
-// unpacked over this one.
-const sample = "Pulumi.dev.yaml"
+// SampleStack is the one that is worked on where none is named.
+const SampleStack = "dev"
+
+// sample is its configuration. It is the user's to change, so it is not in the archive under
+// its own name: the next release is unpacked over this one.
+const sample = "Pulumi." + SampleStack + ".yaml"
 
 // Sample is the path of the sample stack's configuration in a release's folder.
 const Sample = hosts + "/" + sample

@@ -27,26 +27,24 @@ const (
 
 // AwaitAPIService returns once the API server's Service is there. `kubectl delete svc --all`
 // takes it too, and what begins before it is made again does without for as long as it lives.
-// It tells whether it was gone. That it may not be asked for is no error.
-func AwaitAPIService(ctx context.Context, config *rest.Config) (wasGone bool, err error) {
+// That it may not be asked for, or does not come, is no error.
+func AwaitAPIService(ctx context.Context, config *rest.Config) error {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return false, err
+		return err
 	}
+	wasGone := false
 	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, apiServiceWithin, true, func(ctx context.Context) (bool, error) {
 		_, err := client.CoreV1().Services(APIServiceNamespace).Get(ctx, APIService, metav1.GetOptions{})
 		gone := apierrors.IsNotFound(err)
 		wasGone = wasGone || gone
 		return !gone, nil
 	})
-	if !wasGone || ctx.Err() != nil {
-		return wasGone, ctx.Err()
-	}
-	if err == nil {
+	if err == nil && wasGone {
 		select {
 		case <-ctx.Done():
 		case <-time.After(kubeletsHear):
 		}
 	}
-	return true, ctx.Err()
+	return ctx.Err()
 }

@@ -1,12 +1,15 @@
 package hostimages
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"k8sbootcamp/internal/docker"
 )
 
 // Wanted is an image that pods of the lab run.
@@ -132,6 +135,12 @@ func LocalNames(image string) []string {
 		return nil
 	}
 	return n.local()
+}
+
+// InDocker tells whether the docker command's Docker has an image, under whichever of its
+// names.
+func InDocker(ctx context.Context, image string) bool {
+	return slices.ContainsFunc(LocalNames(image), func(name string) bool { return docker.HasImage(ctx, name) })
 }
 
 // RegistryOf is the host, and perhaps port, of an image's registry; docker.io where the

@@ -129,6 +129,20 @@ func (s *sim) load(file string) {
 	require.NoError(s.t, err)
 }
 
+// find makes a state that was kept the stack's, and puts the cluster that it speaks of into the
+// world.
+func (s *sim) find(commit string, mode settings.Mode) {
+	s.t.Helper()
+	s.load(filepath.Join("testdata", commit, string(mode)+".json"))
+	if mode == settings.OwnCluster {
+		claim := text(s.outputs("Command cluster-claim"), "stdout")
+		s.world.Add(kindcluster.Identity{Name: "bootcamp-dev", Claim: claim}, 0).Server = "https://bootcamp-dev-1.invalid:6443"
+	} else {
+		s.world.Add(kindcluster.Identity{Name: "class"}, 0).Server = "https://127.0.0.1:6443"
+	}
+	s.world.Revive()
+}
+
 // outputs are those of a resource in the state, by its short URN.
 func (s *sim) outputs(of string) resource.PropertyMap {
 	s.t.Helper()
@@ -168,14 +182,7 @@ func TestTakeoverGoTool(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			defer results.Test(t, "in process: a stack of "+commit+" taken over", time.Now())
 			s := newSim(t, newWorld(), c.stack)
-			s.load(filepath.Join("testdata", commit, string(mode)+".json"))
-			if mode == settings.OwnCluster {
-				claim := text(s.outputs("Command cluster-claim"), "stdout")
-				s.world.Add(kindcluster.Identity{Name: "bootcamp-dev", Claim: claim}, 0).Server = "https://bootcamp-dev-1.invalid:6443"
-			} else {
-				s.world.Add(kindcluster.Identity{Name: "class"}, 0).Server = "https://127.0.0.1:6443"
-			}
-			s.world.Revive()
+			s.find(commit, mode)
 			var updates []string
 			for _, r := range s.snap.Resources {
 				if r.Type != tool.CommandType {
@@ -219,14 +226,7 @@ func TestTakeoverRelease(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			defer results.Test(t, "in process: a release's stack taken over", time.Now())
 			s := newSim(t, newWorld(), c.stack)
-			s.load(filepath.Join("testdata", releaseCommit, string(mode)+".json"))
-			if mode == settings.OwnCluster {
-				claim := text(s.outputs("Command cluster-claim"), "stdout")
-				s.world.Add(kindcluster.Identity{Name: "bootcamp-dev", Claim: claim}, 0).Server = "https://bootcamp-dev-1.invalid:6443"
-			} else {
-				s.world.Add(kindcluster.Identity{Name: "class"}, 0).Server = "https://127.0.0.1:6443"
-			}
-			s.world.Revive()
+			s.find(releaseCommit, mode)
 			o := s.up(c.cfg)
 			require.NoError(t, o.err, o.said)
 			require.Empty(t, o.steps)

@@ -285,7 +285,7 @@ func (s *session) load(ctx context.Context, file string) (*imagesReport, error) 
 	}
 	fmt.Fprintf(s.say, "it was saved for labs of:\n  %s\n", printable.Line(upWith(archive.Config()), 2000))
 	s.config = archive.Config()
-	r.Lacking = s.lacking(ctx, api, archive)
+	r.Lacking = s.lacking(ctx)
 	for _, image := range r.Lacking {
 		fmt.Fprintf(s.say, "warning: the lab as it is configured here needs %s too, which is neither in the file nor in Docker: its registry will be asked for it\n", image)
 	}
@@ -301,22 +301,16 @@ func upWith(config []string) string {
 	return line
 }
 
-// lacking are images that the stack's lab needs, and neither the file nor Docker has: its
-// own configuration file may say something else than the one that the file was saved with.
-func (s *session) lacking(ctx context.Context, api *docker.API, archive *offline.Archive) (lacking []string) {
+// lacking are images that the stack's lab needs and Docker has not: its own configuration
+// file may say something else than the one that the file was saved with.
+func (s *session) lacking(ctx context.Context) (lacking []string) {
 	if s.read() != nil || len(s.findings) > 0 {
 		s.findings = nil // up tells
 		return nil
 	}
-	has := archive.References()
 	for _, st := range s.stacks {
 		for _, image := range lab.Images(st.Settings) {
-			there := slices.Contains(has, image.Image)
-			for _, name := range hostimages.LocalNames(image.Image) {
-				found, err := api.Image(ctx, name)
-				there = there || found != nil || err != nil
-			}
-			if !there && !slices.Contains(lacking, image.Image) {
+			if !hostimages.InDocker(ctx, image.Image) && !slices.Contains(lacking, image.Image) {
 				lacking = append(lacking, image.Image)
 			}
 		}

@@ -147,7 +147,7 @@ func forgetMissing(ctx context.Context, st *stack.Stack, healed stack.Healed, ob
 	if err != nil || len(missing) == 0 {
 		return ctx.Err() // where the cluster does not answer, the update says it better
 	}
-	if _, err := check.AwaitAPIService(ctx, config); err != nil {
+	if err := check.AwaitAPIService(ctx, config); err != nil {
 		return err
 	}
 	urns, names := named(missing)

@@ -312,8 +312,7 @@ func begunBy(p *corev1.Pod, then metav1.Time) bool {
 
 // AwaitAPIService returns once the Service is there that pods find the API server by.
 func (c *Cluster) AwaitAPIService(ctx context.Context) error {
-	_, err := check.AwaitAPIService(ctx, c.config)
-	return err
+	return check.AwaitAPIService(ctx, c.config)
 }
 
 // reads tells whether a pod mounts an object or has its values as variables.

@@ -25,12 +25,28 @@ const (
 type clients struct {
 	mu   sync.Mutex
 	open map[string]int // connections
-	may  map[string]*rate.Limiter
-	took map[string]int64 // bytes that were fetched for it
+	had  map[string]*had
 }
 
-func newClients() *clients {
-	return &clients{open: map[string]int{}, may: map[string]*rate.Limiter{}, took: map[string]int64{}}
+// had is what was fetched for a client.
+type had struct {
+	may   *rate.Limiter
+	bytes int64
+}
+
+func newClients() *clients { return &clients{open: map[string]int{}, had: map[string]*had{}} }
+
+// of is what was fetched for a client so far. c.mu is held.
+func (c *clients) of(client string) *had {
+	one := c.had[client]
+	if one == nil {
+		if len(c.had) >= mostClients {
+			clear(c.had)
+		}
+		one = &had{may: rate.NewLimiter(rate.Every(fetchesOfOneEvery), fetchesOfOne)}
+		c.had[client] = one
+	}
+	return one
 }
 
 func clientOf(r *http.Request) string { return hostOf(r.RemoteAddr) }
@@ -47,15 +63,7 @@ func hostOf(address string) string {
 func (c *clients) mayFetch(client string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	limiter := c.may[client]
-	if limiter == nil {
-		if len(c.may) >= mostClients {
-			clear(c.may)
-		}
-		limiter = rate.NewLimiter(rate.Every(fetchesOfOneEvery), fetchesOfOne)
-		c.may[client] = limiter
-	}
-	if limiter.Allow() {
+	if c.of(client).may.Allow() {
 		return nil
 	}
 	return &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this client has had the mirror fetch too much", time.Second, true}
@@ -66,18 +74,19 @@ func (c *clients) mayFetch(client string) error {
 func (c *clients) mayHave(client string, bytes int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.took[client]+max(bytes, 0) > bytesOfOne {
+	one := c.of(client)
+	if one.bytes+max(bytes, 0) > bytesOfOne {
 		return &failure{http.StatusTooManyRequests, "TOOMANYREQUESTS", "the mirror has fetched too much for this client", time.Hour, true}
 	}
-	c.took[client] += max(bytes, 0)
+	one.bytes += max(bytes, 0)
 	return nil
 }
 
-// had counts what turned out to have been that many.
-func (c *clients) had(client string, bytes int64) {
+// correct counts so many bytes more, or fewer, than were foreseen.
+func (c *clients) correct(client string, bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.took[client] += bytes
+	c.of(client).bytes += bytes
 }
 
 // limit bounds connections, those of all and those of one.

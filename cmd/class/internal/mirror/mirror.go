@@ -585,7 +585,7 @@ func (m *Mirror) fetchBlob(q *request, d *download, client string) error {
 		return err
 	}
 	written, err := m.store.fill(q.version, size, d, cancel, body)
-	m.clients.had(client, written-max(size, 0)) // which may be less than was told
+	m.clients.correct(client, written-max(size, 0)) // which may be less than was told
 	m.counts.fetched(q.repository.Name(), written)
 	if err != nil {
 		return err

@@ -893,7 +893,7 @@ func TestTooMuchForOne(t *testing.T) {
 	o := newOrigin(t, httptest.NewServer)
 	digest, content := layerOf(t, o.push(t, "a/one:1", 1<<20))
 	m, _, _ := open(t, o, t.TempDir(), false)
-	m.clients.had("greedy", bytesOfOne-int64(len(content))+1)
+	m.clients.correct("greedy", bytesOfOne-int64(len(content))+1)
 	read := func(client string) error {
 		q, wrong := m.read(httptest.NewRequest(http.MethodGet, "/v2/a/one/blobs/"+digest+"?ns=r.example", nil))
 		require.Nil(t, wrong)
@@ -966,7 +966,7 @@ func TestJoiningIsFree(t *testing.T) {
 	require.Eventually(t, func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.asked["r.example/a/one:1"] == more+1 }, 10*time.Second, time.Millisecond)
 	close(goOn)
 	require.NoError(t, all.Wait())
-	assert.Greater(t, m.clients.may["127.0.0.1"].Tokens(), float64(fetchesOfOne-2))
+	assert.Greater(t, m.clients.had["127.0.0.1"].may.Tokens(), float64(fetchesOfOne-2))
 	assert.Empty(t, m.asked)
 	assert.Empty(t, m.asks.of)
 }
@@ -1016,7 +1016,7 @@ func TestShareOfManifests(t *testing.T) {
 	}
 	require.Error(t, err)
 	m.fetches.Wait()
-	assert.LessOrEqual(t, m.clients.took["student"], int64(1000))
+	assert.LessOrEqual(t, m.clients.had["student"].bytes, int64(1000))
 	assert.Zero(t, m.store.promised)
 }
 

@@ -327,16 +327,6 @@ func (c *countingReader) Read(p []byte) (int, error) {
 // wrote it.
 func (a *Archive) Config() []string { return a.list.Config }
 
-// References are those of its images, each once.
-func (a *Archive) References() []string {
-	var all []string
-	for _, m := range a.index.Manifests {
-		all = append(all, m.Annotations[refName])
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
 // platforms are those that the archive has anything for.
 func (a *Archive) platforms() []string {
 	var all []string

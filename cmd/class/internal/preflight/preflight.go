@@ -151,7 +151,7 @@ func Look(ctx context.Context, stacks []*config.Stack, onDocker bool, folders ..
 	images := map[string]bool{}
 	has := func(image string) bool {
 		if _, asked := images[image]; !asked {
-			images[image] = hasImage(ctx, image)
+			images[image] = hostimages.InDocker(ctx, image)
 		}
 		return images[image]
 	}
@@ -183,11 +183,6 @@ func lookPulls(stacks []*config.Stack, has func(image string) bool) []pulls.Regi
 		all = pulls.ByRegistry(pulls.Count(stacks, has), 1)
 	}
 	return all
-}
-
-// hasImage tells whether Docker has an image, under whichever of its names.
-func hasImage(ctx context.Context, image string) bool {
-	return slices.ContainsFunc(hostimages.LocalNames(image), func(name string) bool { return docker.HasImage(ctx, name) })
 }
 
 // tryWrite makes a file in the folder, or where it will be made, and removes it.

@@ -21,7 +21,7 @@ import (
 )
 
 // SampleStack is the one that is worked on where none is named.
-const SampleStack = "dev"
+const SampleStack = archive.SampleStack
 
 // ProjectName is the name in the Pulumi.yaml that this tool belongs to.
 const ProjectName = "bootcamp"
