@@ -764,3 +764,13 @@ func TestOldMonitoring(t *testing.T) {
 	assert.Equal(t, []kindAndKey{{settings.OldKey, "monitoring"}, {settings.OldKey, "cluster, role"}},
 		about(problems(t, source{"monitoring": "false", "role": "all", "cluster": "kind"}.input())), "beside the other old keys")
 }
+
+// TestLatestOfADigest: beside a digest pods are not given the tag latest; the nodes' image is
+// kind's, as it was.
+func TestLatestOfADigest(t *testing.T) {
+	t.Parallel()
+	const digest = "@sha256:0866296e693efe1fed79d5e6c7af8df71fc73ae45e3679af05342239cdc5bc8e"
+	got, err := parse(source{"echoImage": "a:latest" + digest, "prometheusImage": "b:1" + digest, "nodeImage": "n:latest" + digest})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a" + digest, "b:1" + digest, "n:latest" + digest}, []string{got.Images.Echo, got.Images.Prometheus, got.Images.Node})
+}

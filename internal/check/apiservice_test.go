@@ -26,7 +26,8 @@ func TestAwaitAPIService(t *testing.T) {
 
 	api = fake.NewAPIServer(t)
 	api.Delete(at)
-	soon := time.AfterFunc(500*time.Millisecond, func() { api.Put(t, service) })
+	soon := time.AfterFunc(2*time.Second, // longer than kubelets are waited for
+		func() { api.Put(t, service) })
 	defer soon.Stop()
 	require.NoError(t, check.AwaitAPIService(t.Context(), api.Config()))
 	assert.True(t, api.Has(at), "it was waited for")

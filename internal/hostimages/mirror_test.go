@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -263,7 +264,7 @@ func TestMirrorLoadsSlowly(t *testing.T) {
 }
 
 // oldRegistry has, of any registry, the image old/a:1 in Docker's first format.
-func oldRegistry(t *testing.T, arch string) *httptest.Server {
+func oldRegistry(t *testing.T, arch string) (_ *httptest.Server, fetched *atomic.Int64) {
 	t.Helper()
 	zip := func(text string) []byte {
 		var out bytes.Buffer
@@ -289,8 +290,12 @@ func oldRegistry(t *testing.T, arch string) *httptest.Server {
 		},
 	})
 	require.NoError(t, err)
+	fetched = &atomic.Int64{} // blobs
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		blob, ok := blobs[r.URL.Path]
+		if ok && r.Method == http.MethodGet {
+			fetched.Add(1)
+		}
 		switch {
 		case r.URL.Path == "/v2/":
 		case strings.HasPrefix(r.URL.Path, "/v2/old/a/manifests/"):
@@ -304,7 +309,7 @@ func oldRegistry(t *testing.T, arch string) *httptest.Server {
 		}
 	}))
 	t.Cleanup(s.Close)
-	return s
+	return s, fetched
 }
 
 // TestOldFormat: an image that Docker refuses for its format comes by this process, as one
@@ -317,7 +322,8 @@ func TestOldFormat(t *testing.T) {
 			return nil, &docker.APIError{Message: "schema 1 image manifests are no longer supported"}
 		}}
 	}
-	r := oldRegistry(t, "arm64")
+	r, fetched := oldRegistry(t, "arm64")
+	other, fetchedOfOther := oldRegistry(t, "amd64")
 	at := r.Listener.Addr().String()
 	t.Run("registry", func(t *testing.T) {
 		e := refuses()
@@ -340,7 +346,7 @@ func TestOldFormat(t *testing.T) {
 	})
 	for name, c := range map[string]struct{ image, said string }{
 		"by a digest":           {at + "/old/a@sha256:" + strings.Repeat("0", 64), "does not match"},
-		"for another processor": {oldRegistry(t, "amd64").Listener.Addr().String() + "/old/a:1", "it is for linux/amd64"},
+		"for another processor": {other.Listener.Addr().String() + "/old/a:1", "it is for linux/amd64"},
 		"that is not there":     {at + "/old/b:1", "404"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -354,6 +360,8 @@ func TestOldFormat(t *testing.T) {
 			assert.Empty(t, e.has)
 		})
 	}
+	assert.Equal(t, int64(4), fetched.Load(), "two layers, twice, and none that is empty")
+	assert.Zero(t, fetchedOfOther.Load(), "of what cannot run here nothing is fetched")
 	left, err := filepath.Glob(filepath.Join(base, "*", "run-*"))
 	require.NoError(t, err)
 	assert.Empty(t, left, "temporary files")
