@@ -10,8 +10,10 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/stretchr/testify/assert"
 
+	"k8sbootcamp/components/images"
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/components/shared"
+	"k8sbootcamp/components/tool"
 )
 
 const (
@@ -101,18 +103,27 @@ func TestTakeOver(t *testing.T) {
 			ends(apitype.OpUpdate, command),
 			begins(apitype.OpDelete, command), ends(apitype.OpDelete, command))
 		assert.Equal(t, "[x] looking for what was made by hand\n[x] taken over: Deployment bootcamp, made by hand\n"+
-			"[x] taken over: Service bootcamp-svc, made by hand\n[x] deleting the lab's objects\n", printed)
+			"[x] taken over: Service bootcamp-svc, made by hand\n", printed, "its delete does nothing")
 	}
 }
 
-// TestDestroyOfACluster: what prepared it is forgotten in no time, between the cluster and its
-// claim.
+// TestDestroyOfACluster: what prepared it, and what brought it images and objects, is forgotten
+// in no time, before, beside and after the cluster.
 func TestDestroyOfACluster(t *testing.T) {
 	const of = "urn:pulumi:x::bootcamp::bootcamp:cluster:Kind$command:local:Command::"
 	var all []events.EngineEvent
-	for _, urn := range []string{deployment, cluster, of + kind.PrepareName, of + kind.ClaimName} {
-		all = append(all, begins(apitype.OpDelete, urn), ends(apitype.OpDelete, urn))
+	forgotten := func(name string) {
+		all = append(all, begins(apitype.OpDelete, of+name), ends(apitype.OpDelete, of+name))
 	}
+	all = append(all, begins(apitype.OpDelete, deployment), ends(apitype.OpDelete, deployment))
+	forgotten(tool.TakeOverName)
+	forgotten(images.LoadName)
+	all = append(all, begins(apitype.OpDelete, cluster))
+	forgotten(images.PullName)
+	all = append(all, ends(apitype.OpDelete, cluster))
+	forgotten(images.PullName)
+	forgotten(kind.PrepareName)
+	all = append(all, begins(apitype.OpDelete, of+kind.ClaimName), ends(apitype.OpDelete, of+kind.ClaimName))
 	printed, _ := track(all...)
 	assert.Equal(t, "[x] deleting the lab's objects\n[x] deleting the cluster\n", printed)
 }
@@ -156,7 +167,7 @@ func TestImages(t *testing.T) {
 		ends(apitype.OpCreate, load),
 		begins(apitype.OpDelete, load), ends(apitype.OpDelete, load))
 	assert.Equal(t, "[x] pulling the images\n[x] creating the cluster\n[x] warning: image a/c:1: gone\n[x] pulling the images\n"+
-		"[x] loading the images into the nodes\n[x] deleting the lab's objects\n", printed)
+		"[x] loading the images into the nodes\n", printed)
 	assert.Equal(t, []string{
 		"pulling the images: Command images-pull",
 		"pulling the images: Command images-pull",
@@ -174,9 +185,9 @@ func TestImages(t *testing.T) {
 		"loading the images into the nodes: Command images-load",
 		"loading the images into the nodes: image a/b:1: 4.5 of 10.0 MB",
 		"loading the images into the nodes",
-		"deleting the lab's objects: Command images-load",
-		"deleting the lab's objects",
-	}, shown)
+		"loading the images into the nodes",
+		"loading the images into the nodes",
+	}, shown, "a delete that does nothing is no phase")
 }
 
 func TestReplacement(t *testing.T) {

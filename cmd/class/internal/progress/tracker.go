@@ -39,7 +39,7 @@ var verbs = map[apitype.OpType]string{
 }
 
 // doing is what commands do that are neither of the cluster nor of the lab's objects, by
-// their names.
+// their names. Their delete does nothing.
 var doing = map[string]struct{ verb, what string }{
 	tool.TakeOverName: {"looking for", "what was made by hand"},
 	kind.PrepareName:  {"pulling", "the images"}, // the nodes'
@@ -61,8 +61,8 @@ func (l *Line) Event(e events.EngineEvent) {
 			return
 		}
 		urn := resource.URN(m.URN)
-		mark, prepared := verb == "creating" && urn.Name() == kind.ClaimName, verb == "deleting" && urn.Name() == kind.PrepareName
-		if (mark || prepared) && strings.HasPrefix(string(urn.QualifiedType()), kind.Type) { // nor do these
+		mark := urn.Name() == kind.ClaimName && strings.HasPrefix(string(urn.QualifiedType()), kind.Type)
+		if _, undone := doing[urn.Name()]; mark && verb == "creating" || undone && verb == "deleting" { // nor do these
 			return
 		}
 		t.open = append(t.open, operation{urn, verb})
@@ -121,10 +121,8 @@ func (l *Line) show() {
 	if strings.HasPrefix(string(now.urn.Type()), "command:") {
 		does, ofOthers := doing[now.urn.Name()]
 		switch parents := string(now.urn.QualifiedType()); {
-		case ofOthers: // whose delete does nothing
-			if verb != "deleting" {
-				verb, what = does.verb, does.what
-			}
+		case ofOthers:
+			verb, what = does.verb, does.what
 		case strings.HasPrefix(parents, shared.PlaceType):
 			what = "the place on the cluster"
 		case strings.HasPrefix(parents, shared.StudentType):
