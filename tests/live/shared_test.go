@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -224,12 +225,12 @@ func TestSharedCluster(t *testing.T) {
 		node := on.name + "-control-plane"
 		docker(t, "stop", node)
 		out, err := alice.Destroy()
+		since := time.Now()
 		docker(t, "start", node)
 		require.Error(t, err, "a destroy succeeded while the cluster did not answer:\n"+out)
-		require.Eventually(t, func() bool {
-			_, err := on.client.CoreV1().Namespaces().Get(ctx, "bootcamp-alice", metav1.GetOptions{})
-			return err == nil
-		}, 3*time.Minute, time.Second, "the cluster did not come back")
+		require.Eventually(t, func() bool { return on.works(since) }, 3*time.Minute, time.Second, "the cluster did not come back")
+		_, err = on.client.CoreV1().Namespaces().Get(ctx, "bootcamp-alice", metav1.GetOptions{})
+		require.NoError(t, err, "what could not be destroyed is gone")
 		studentAccepts(t, bob)
 	})
 
@@ -246,6 +247,27 @@ func TestSharedCluster(t *testing.T) {
 	out, err = class.Destroy()
 	require.NoError(t, err, out)
 	assert.Equal(t, empty, on.objects(), "something of the class is left")
+}
+
+// works tells whether the cluster does more than answer: its controllers, its scheduler
+// and every node's kubelet have said so since then.
+func (s *classCluster) works(since time.Time) bool {
+	ctx, leases := context.Background(), s.client.CoordinationV1()
+	nodes, err := leases.Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return false
+	}
+	all := nodes.Items
+	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {
+		lease, err := leases.Leases(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return false
+		}
+		all = append(all, *lease)
+	}
+	return !slices.ContainsFunc(all, func(l coordinationv1.Lease) bool {
+		return l.Spec.RenewTime == nil || l.Spec.RenewTime.Time.Before(since)
+	})
 }
 
 // renamed is a kubeconfig that leads to the same cluster by a context of another name.
