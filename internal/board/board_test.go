@@ -540,7 +540,7 @@ func TestServe(t *testing.T) {
 	require.NoError(t, err)
 	r := everybody()
 	b := newBoard(r)
-	b.patience = 100 * time.Millisecond
+	b.patience = 500 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(ctx, listener) }()

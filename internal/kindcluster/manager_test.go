@@ -481,12 +481,12 @@ func TestCreateFails(t *testing.T) {
 // and no error hides another.
 func TestBuildFailsLate(t *testing.T) {
 	t.Parallel()
-	spoils := map[string]func(ctx context.Context, call fake.Call) error{
-		"not Ready": func(_ context.Context, call fake.Call) error { return on(call, fake.WaitReady, errBoom) },
-		"no mark":   func(_ context.Context, call fake.Call) error { return on(call, fake.Finish, errBoom) },
-		"interrupted": func(ctx context.Context, call fake.Call) error {
+	spoils := map[string]func(interrupt func(), call fake.Call) error{
+		"not Ready": func(_ func(), call fake.Call) error { return on(call, fake.WaitReady, errBoom) },
+		"no mark":   func(_ func(), call fake.Call) error { return on(call, fake.Finish, errBoom) },
+		"interrupted": func(interrupt func(), call fake.Call) error {
 			if call == fake.WaitReady {
-				<-ctx.Done()
+				interrupt()
 			}
 			return on(call, fake.WaitReady, errBoom)
 		},
@@ -495,9 +495,9 @@ func TestBuildFailsLate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m, d, c := setup(t)
-			d.On = func(ctx context.Context, call fake.Call, _ string) error { return spoil(ctx, call) }
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			d.On = func(_ context.Context, call fake.Call, _ string) error { return spoil(cancel, call) }
 			out, err := m.Ensure(ctx, c, []byte(twoNodes))
 			require.ErrorIs(t, err, errBoom)
 			assert.Empty(t, out)
@@ -506,11 +506,11 @@ func TestBuildFailsLate(t *testing.T) {
 		t.Run(name+", and the removal fails", func(t *testing.T) {
 			t.Parallel()
 			m, d, c := setup(t)
-			d.On = func(ctx context.Context, call fake.Call, _ string) error {
-				return errors.Join(spoil(ctx, call), on(call, fake.Delete, errSmoke))
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			d.On = func(_ context.Context, call fake.Call, _ string) error {
+				return errors.Join(spoil(cancel, call), on(call, fake.Delete, errSmoke))
+			}
 			_, err := m.Ensure(ctx, c, []byte(twoNodes))
 			assert.ErrorIs(t, err, errBoom)
 			assert.ErrorIs(t, err, errSmoke)

@@ -91,7 +91,7 @@ var Checks = []Check{
 		After:    []string{"3-2/deployment", "3-2/label", "3-2/pods"}, reads: []kind{pods, deployments}, judge: ownedPods,
 	},
 	{
-		ID: "3-4/comes-back", Chapter: course.Chapter34, Points: 2,
+		ID: checkComesBack, Chapter: course.Chapter34, Points: 2,
 		Question: Text{"a pod that was just deleted came back", "今削除したPodが戻った"},
 		Look:     "kubectl get pods -w",
 		After:    []string{"3-4/owner"}, when: func(s *seen) bool { return s.options.Disrupt }, reads: []kind{pods, deployments}, judge: comesBack,

@@ -109,15 +109,21 @@ const pollInterval = time.Second
 func (l *Lab) Ask(ctx context.Context, o Options) (Report, error) {
 	begin, before := time.Now(), l.requests.Load()
 	var r Report
-	disrupt := o.Disrupt
-	o.Disrupt = false // until all that starts has started, and then once
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		r.Answers = l.once(ctx, o)
-		return !r.Any(Starting) || r.Any(Failed) || r.Any(Open) || time.Since(begin) >= o.Patience, nil
-	})
-	if disrupt && err == nil {
-		o.Disrupt = true
-		r.Answers, err = l.once(ctx, o), ctx.Err()
+	until := func(ctx context.Context, o Options, done func() bool) error {
+		return wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+			r.Answers = l.once(ctx, o)
+			return done(), nil
+		})
+	}
+	settled := func() bool {
+		return !r.Any(Starting) || r.Any(Failed) || r.Any(Open) || time.Since(begin) >= o.Patience
+	}
+	calm := o
+	calm.Disrupt = false
+	err := until(ctx, calm, settled)
+	if o.Disrupt && err == nil {
+		// Once: where what comes before it starts again, no pod was deleted yet.
+		err = until(ctx, o, func() bool { back := r.Find(checkComesBack).State; return back == OK || back == Failed || settled() })
 	}
 	if err != nil {
 		return Report{}, err

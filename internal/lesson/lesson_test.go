@@ -485,6 +485,33 @@ func TestComesBack(t *testing.T) {
 	assert.Equal(t, 1, deleted)
 }
 
+// TestComesBackLater: where a node is late just then, no pod is deleted yet.
+func TestComesBackLater(t *testing.T) {
+	s := byHand(t, nil)
+	const one, leases = "/api/v1/namespaces/default/pods/bootcamp-1", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+	deleted, asked := 0, 0
+	s.Answer("DELETE "+one, func(w http.ResponseWriter, _ *http.Request) {
+		deleted++
+		s.Delete(one)
+		s.Put(t, pod("bootcamp-3", "bootcamp", owned, ready))
+		_, _ = w.Write([]byte("{}"))
+	})
+	s.Answer("GET "+leases, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		ago := time.Second
+		if asked == 2 { // when the pod is to be deleted
+			ago = 20 * time.Second
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"kind":"LeaseList","apiVersion":"coordination.k8s.io/v1","items":[` + lease_("kube-node-lease", "worker", ago) + `]}`))
+	})
+	r := ask(t, s, Options{Disrupt: true, Patience: 20 * time.Second})
+	assert.Empty(t, notOK(r))
+	assert.Equal(t, OK, r.Find("3-4/comes-back").State)
+	assert.Equal(t, 1, deleted)
+	assert.Equal(t, 3, asked)
+}
+
 // TestPatience: a lab that starts is waited for; one with a mistake is not.
 func TestPatience(t *testing.T) {
 	s := byHand(t, nil)

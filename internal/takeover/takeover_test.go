@@ -222,7 +222,7 @@ func TestDeletion(t *testing.T) {
 func TestKept(t *testing.T) {
 	const cloud = `,"finalizers":["service.kubernetes.io/load-balancer-cleanup"]`
 	taker, server, log := taker(t, appOf(""), svcOf(cloud, `"type":"LoadBalancer"`))
-	taker.limit = 200 * time.Millisecond
+	taker.limit = 2 * time.Second
 	err := taker.Take(t.Context(), []Object{app, svc})
 	var still *KeptError
 	require.ErrorAs(t, err, &still)

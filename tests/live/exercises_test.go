@@ -29,11 +29,17 @@ func TestExercises(t *testing.T) {
 	// No registry is reached where the nodes are a lab's own, and no node has Grafana.
 	grafana := os.Getenv("LAB_NODE_IMAGE") == ""
 	if !grafana {
-		config["rolloutTimeout"] = "25s"
+		config["dashboards"] = "false"
 		config["imagePull"] = "nodes" // by the host, up would end before there is anything
 	}
 	s := lab.Stack(livelab.Unique("all"), config)
 	out, err := s.Up()
+	if !grafana {
+		require.NoError(t, err, out)
+		s.Set("dashboards", "true")
+		s.Set("rolloutTimeout", "25s")
+		out, err = s.Up()
+	}
 	if grafana {
 		require.NoError(t, err, out)
 		grafanaShows(t, s)
@@ -139,12 +145,12 @@ func alertOfAStoppedWorker(t *testing.T, s *livelab.Stack) {
 			}
 		}
 	})
-	fired := assert.Eventually(t, func() bool { return len(prometheusSays(t, s, firing)) == 1 }, 4*time.Minute, time.Second, "no alert of %s", instance)
+	fired := assert.EventuallyWithT(t, func(t *assert.CollectT) { assert.Len(t, prometheusSays(t, s, firing), 1) }, 4*time.Minute, time.Second, "no alert of %s", instance)
 	t.Logf("%s fired %s after %s was stopped", monitoring.TargetDown, time.Since(begin).Round(time.Second), node)
 	begin = time.Now()
 	docker(t, "start", node)
 	require.True(t, fired)
-	require.Eventually(t, func() bool { return len(prometheusSays(t, s, firing)) == 0 }, 4*time.Minute, time.Second, "the alert of %s does not end", instance)
+	require.EventuallyWithT(t, func(t *assert.CollectT) { assert.Empty(t, prometheusSays(t, s, firing)) }, 4*time.Minute, time.Second, "the alert of %s does not end", instance)
 	t.Logf("it ended %s after the worker was started", time.Since(begin).Round(time.Second))
 }
 

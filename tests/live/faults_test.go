@@ -39,15 +39,22 @@ func wrong(s *livelab.Stack, replicas int) (lost []string) {
 	if out, err := s.Kubectl("rollout", "status", "deployment/bootcamp", "--timeout=120s"); err != nil {
 		lost = append(lost, "deployment: "+out)
 	}
-	if out, _ := s.Kubectl("get", "deployment", "bootcamp", "-o", "jsonpath={.status.availableReplicas}"); out != strconv.Itoa(replicas) {
-		lost = append(lost, fmt.Sprintf("%q of %d pods are available", out, replicas))
-	}
 	// Just after a restart all of these report what was true before it.
 	app := func() (string, error) {
 		return s.Kubectl("get", "--raw", "/api/v1/namespaces/default/services/bootcamp-svc/proxy/")
 	}
 	if out := within(2*time.Minute, app); out != "" {
 		lost = append(lost, "the application does not answer: "+out)
+	}
+	available := func() (string, error) {
+		out, err := s.Kubectl("get", "deployment", "bootcamp", "-o", "jsonpath={.status.availableReplicas}")
+		if err == nil && out != strconv.Itoa(replicas) {
+			err = fmt.Errorf("of %d pods are available", replicas)
+		}
+		return out, err
+	}
+	if out := within(2*time.Minute, available); out != "" {
+		lost = append(lost, out)
 	}
 	if out, err := s.Preview("--expect-no-changes"); err != nil {
 		lost = append(lost, "a further up has something to do: "+lastLines(out, 15))
@@ -303,7 +310,7 @@ func TestFaultStanding(t *testing.T) {
 			out, err := s.Up()
 			took := time.Since(begin)
 			require.Error(t, err, out)
-			require.Less(t, took, 3*time.Minute, "the failing up took too long")
+			require.Less(t, took, 4*time.Minute, "the failing up took too long")
 			require.Contains(t, out, "registry.invalid/no/such:1", "the image is not named")
 			require.Regexp(t, says, out)
 			results.Remark(fault, "the failing `up` ended after %s and named the image and the reason", took.Round(time.Second))

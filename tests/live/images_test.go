@@ -103,13 +103,13 @@ func imagesComeOnce(t *testing.T, config map[string]string) {
 	asked, _ = up(s, "another echoImage")
 	assert.Len(t, imagelab.Blobs(asked), 2, "its configuration and its own layer; the other layer is there")
 	assert.Equal(t, first, nodes(s), "the cluster is the same")
-	assert.Equal(t, "echo:2", strings.TrimSpace(kubectl(t, s, "get", "--raw", s.Output("appProxyPath"))))
+	appSays(t, s, "echo:2")
 
 	asked, out = up(s, "a rebuilt cluster", "--replace", s.ClusterURN())
 	assert.Empty(t, asked)
 	assert.NotEqual(t, first, nodes(s))
 	assert.Contains(t, out, "image "+echo+": loaded into 3 nodes")
-	assert.Equal(t, "echo:2", strings.TrimSpace(kubectl(t, s, "get", "--raw", s.Output("appProxyPath"))))
+	appSays(t, s, "echo:2")
 
 	out, err = s.Destroy()
 	require.NoError(t, err, out)
@@ -181,7 +181,7 @@ func TestImagesThatDoNotCome(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"auths":{"`+r.Host+`":{"auth":"`+auth+`"}}}`), 0o600))
 	out, err = s.Up()
 	require.NoError(t, err, out)
-	assert.Equal(t, "echo:1", strings.TrimSpace(kubectl(t, s, "get", "--raw", s.Output("appProxyPath"))))
+	appSays(t, s, "echo:1")
 
 	// A node that has an image already needs nobody to pull it.
 	r.Fail(imagelab.Says(http.StatusServiceUnavailable, "UNAVAILABLE", "gone"))

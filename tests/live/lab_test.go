@@ -86,7 +86,7 @@ func wholeCourse(t *testing.T, config map[string]string, reshape bool) {
 	begin := time.Now()
 	out, err = s.Up()
 	require.NoError(t, err, out)
-	assert.Less(t, time.Since(begin), time.Minute, "the up waited for an address that never comes")
+	assert.Less(t, time.Since(begin), 3*time.Minute, "the up waited for an address that never comes")
 	assert.Contains(t, out, "kind gives no load balancers")
 	assert.Empty(t, s.Output("appURL"))
 
@@ -135,6 +135,18 @@ func prometheusSays(t require.TestingT, s *livelab.Stack, query string) (values 
 		values = append(values, fmt.Sprint(r.Value[1]))
 	}
 	return values
+}
+
+// appSays asks the app through its Service, which may lead nowhere, or to a pod that is
+// going, for a moment after an up.
+func appSays(t *testing.T, s *livelab.Stack, want string) {
+	t.Helper()
+	path := s.Output("appProxyPath")
+	assert.EventuallyWithT(t, func(t *assert.CollectT) {
+		said, err := s.Kubectl("get", "--raw", path)
+		assert.NoError(t, err, said)
+		assert.Equal(t, want, strings.TrimSpace(said))
+	}, 30*time.Second, time.Second)
 }
 
 // reshaped gives a lab another shape: a new cluster, with everything in it.

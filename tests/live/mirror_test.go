@@ -281,13 +281,9 @@ func TestMirror(t *testing.T) {
 		t.Logf("%s: %.1f s", what, time.Since(begin).Seconds())
 		return out
 	}
-	says := func() string {
-		t.Helper()
-		return strings.TrimSpace(kubectl(t, s, "get", "--raw", s.Output("appProxyPath")))
-	}
 	up("first up, the nodes pull")
 	assert.Equal(t, 3, fetchedOnce(t, r), "the app's image: its configuration and two layers")
-	assert.Equal(t, "echo:1", says())
+	appSays(t, s, "echo:1")
 	first := nodes(s)
 
 	second, digest := r.Push(t, "echo", "2")
@@ -296,7 +292,7 @@ func TestMirror(t *testing.T) {
 	out := up("the host's Docker pulls, by a digest")
 	assert.Contains(t, out, "image "+second+": from the mirror, ")
 	assert.Equal(t, 2, fetchedOnce(t, r), "its configuration and its own layer; the mirror had the other")
-	assert.Equal(t, "echo:2", says())
+	appSays(t, s, "echo:2")
 	kept, err := exec.Command("docker", "image", "inspect", "--format", "{{.Id}}", strings.TrimSuffix(second, ":2")+":sha256-"+digest[7:]).CombinedOutput()
 	require.NoError(t, err, string(kept))
 
@@ -306,7 +302,7 @@ func TestMirror(t *testing.T) {
 	s.Set("echoImage", third)
 	out = up("the mirror is gone")
 	assert.Contains(t, out, "image "+third+": not from the mirror "+m.url)
-	assert.Equal(t, "echo:3", says())
+	appSays(t, s, "echo:3")
 
 	const file = "/etc/containerd/certs.d/_default/hosts.toml"
 	node := s.Cluster + "-control-plane"
@@ -314,7 +310,7 @@ func TestMirror(t *testing.T) {
 	s.Set("imageMirror", "")
 	up("without the key")
 	assert.Error(t, exec.Command("docker", "exec", node, "test", "-e", file).Run(), "it is gone")
-	assert.Equal(t, "echo:3", says())
+	appSays(t, s, "echo:3")
 	assert.Equal(t, first, nodes(s), "the cluster is the same")
 	out, err = s.Destroy()
 	require.NoError(t, err, out)

@@ -159,10 +159,13 @@ func TestOffline(t *testing.T) {
 	require.Len(t, d.Stacks, 1)
 	assert.Empty(t, r.Asked(), "the registry was asked after the save")
 	assert.Empty(t, tried(), "somebody asked the network")
-	says, err := exec.Command("docker", "exec", c.nodes(name)[0].Name, "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf",
-		"get", "--raw", d.Stacks[0].Outputs["appProxyPath"]).CombinedOutput()
-	require.NoError(t, err, string(says))
-	assert.Equal(t, "echo:1", strings.TrimSpace(string(says)))
+	container := c.nodes(name)[0].Name
+	assert.EventuallyWithT(t, func(t *assert.CollectT) { // as appSays
+		says, err := exec.Command("docker", "exec", container, "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf",
+			"get", "--raw", d.Stacks[0].Outputs["appProxyPath"]).CombinedOutput()
+		assert.NoError(t, err, string(says))
+		assert.Equal(t, "echo:1", strings.TrimSpace(string(says)))
+	}, 30*time.Second, time.Second)
 	d = c.class(0, "status", "--stack", name)
 	assert.Positive(t, d.Stacks[0].Status.Total)
 	assert.Equal(t, d.Stacks[0].Status.Total, d.Stacks[0].Status.Ready)

@@ -231,9 +231,11 @@ func TestSharedCluster(t *testing.T) {
 		require.Eventually(t, func() bool { return on.works(since) }, 3*time.Minute, time.Second, "the cluster did not come back")
 		_, err = on.client.CoreV1().Namespaces().Get(ctx, "bootcamp-alice", metav1.GetOptions{})
 		require.NoError(t, err, "what could not be destroyed is gone")
+		on.starts(t)
 		studentAccepts(t, bob)
 	})
 
+	on.settles(t)
 	others := without(on.objects(), "bootcamp-alice")
 	out, err = alice.Destroy()
 	require.NoError(t, err, out)
@@ -270,6 +272,48 @@ func (s *classCluster) works(since time.Time) bool {
 	})
 }
 
+// starts waits until each node that takes pods starts one: after an outage of the API
+// server, a kubelet can be a minute behind though it says that it is there.
+func (s *classCluster) starts(t *testing.T) {
+	t.Helper()
+	ctx, pods := context.Background(), s.client.CoreV1().Pods(metav1.NamespaceDefault)
+	nodes, err := s.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	require.NoError(t, err)
+	begin := time.Now()
+	for _, n := range nodes.Items {
+		name := "on-" + n.Name
+		if len(n.Spec.Taints) > 0 {
+			continue
+		}
+		_, err := pods.Create(ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: corev1.PodSpec{
+				NodeName:                      n.Name,
+				Containers:                    []corev1.Container{{Name: "pause", Image: agnhost(), Args: []string{"pause"}}},
+				TerminationGracePeriodSeconds: new(int64),
+			},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			p, err := pods.Get(ctx, name, metav1.GetOptions{})
+			return err == nil && ready(p)
+		}, 3*time.Minute, time.Second, "%s starts no pod", n.Name)
+		require.NoError(t, pods.Delete(ctx, name, metav1.DeleteOptions{}))
+	}
+	s.settles(t)
+	t.Logf("every node has started a pod after %s", time.Since(begin).Round(time.Second))
+}
+
+// settles waits for pods that are going: one that was deleted to see another come is a
+// while in it.
+func (s *classCluster) settles(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		pods, err := s.client.CoreV1().Pods("").List(context.Background(), metav1.ListOptions{})
+		return err == nil && !slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+	}, time.Minute, 500*time.Millisecond, "a pod does not go")
+}
+
 // renamed is a kubeconfig that leads to the same cluster by a context of another name.
 func (s *classCluster) renamed(t *testing.T, context string) []byte {
 	t.Helper()
@@ -288,10 +332,7 @@ func (s *classCluster) renamed(t *testing.T, context string) []byte {
 // moved: a stack stays where it is when its kubeconfig is moved and the context in it
 // renamed.
 func moved(t *testing.T, on *classCluster, alice *livelab.Stack) {
-	require.Eventually(t, func() bool { // a pod that was deleted to see another come is a while in going
-		pods, err := on.client.CoreV1().Pods("").List(context.Background(), metav1.ListOptions{})
-		return err == nil && !slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
-	}, time.Minute, 500*time.Millisecond, "a pod does not go")
+	on.settles(t)
 	before := on.objects()
 	file := filepath.Join(t.TempDir(), "elsewhere")
 	require.NoError(t, os.WriteFile(file, on.renamed(t, "renamed"), 0o600))

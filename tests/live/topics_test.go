@@ -125,7 +125,7 @@ func TestTopics(t *testing.T) {
 		assert.Equal(t, "topic-statefulset-0", c.pod(t, course.TopicStatefulSet), "a StatefulSet's pod keeps its name")
 		assert.GreaterOrEqual(t, c.samples(t, samples), samples, "the database has lost what it had")
 		files = append(files, c.pod(t, course.TopicVolume))
-		assert.ElementsMatch(t, files, c.files(t), "each pod's file is there")
+		assert.EventuallyWithT(t, func(t *assert.CollectT) { assert.ElementsMatch(t, files, c.files(t), "each pod's file is there") }, 30*time.Second, time.Second)
 		assert.Equal(t, volumes, c.volumes(t))
 	})
 	t.Run("Node restarted", func(t *testing.T) {
@@ -161,6 +161,11 @@ func TestTopics(t *testing.T) {
 			require.Greater(t, len(value), 20)
 			secrets = append(secrets, value, encoded)
 		}
+		require.EventuallyWithT(t, func(t *assert.CollectT) { // its node was just restarted
+			log, err := s.Kubectl("logs", "deployment/topic-secret", "--all-containers")
+			assert.NoError(t, err, log)
+			assert.Contains(t, log, "mount type of")
+		}, 2*time.Minute, time.Second)
 		show(t, s, "logs", "deployment/topic-secret", "--container", "look")
 		log, err := s.Kubectl("logs", "deployment/topic-secret", "--all-containers")
 		step("logs", log, err)
@@ -285,8 +290,12 @@ func TestTopicsOnShared(t *testing.T) {
 // show logs what docs/topics has of it.
 func show(t *testing.T, s *livelab.Stack, args ...string) {
 	t.Helper()
-	out, err := s.Kubectl(args...)
-	assert.NoError(t, err, out)
+	var out string
+	failed := within(30*time.Second, func() (_ string, err error) { // a Service may lead nowhere for a moment
+		out, err = s.Kubectl(args...)
+		return out, err
+	})
+	assert.Empty(t, failed)
 	t.Logf("$ kubectl %s\n%s", strings.Join(args, " "), out)
 }
 
