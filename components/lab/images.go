@@ -59,7 +59,7 @@ func (m Misfit) problem() settings.Problem {
 
 // anotherEcho is the way out wherever the echo app's image is in the way: that of
 // edition=current runs everywhere, and an echoImage would hide it.
-const anotherEcho = "use edition=current without an echoImage, or another echoImage"
+const anotherEcho = "use edition=current without an echoImage (`bootcamp:edition: current` below `config:` in the stack's file keeps it), or another echoImage"
 
 // imagesFit finds an echo app that the nodes would refuse to run.
 func imagesFit(s *settings.Settings) []settings.Problem {

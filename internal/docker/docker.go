@@ -101,6 +101,8 @@ func Ask(ctx context.Context) (*Info, error) {
 		return nil, ctx.Err()
 	case limited.Err() != nil:
 		return nil, &Error{Problem: fmt.Sprintf("Docker did not answer within %s", answerTimeout), Remedy: "restart Docker"}
+	case err != nil && strings.Contains(strings.ToLower(err.Error()), "access is denied"): // Windows' word
+		return nil, &Error{"this user may not use Docker", "have an administrator add this user to the group docker-users, and log in again", err}
 	case err != nil && strings.Contains(strings.ToLower(err.Error()), "permission denied"):
 		return nil, &Error{"this user may not use Docker", "join Docker's group with `sudo usermod -aG docker $USER` and log in again, or run as a user who may", err}
 	case info.Podman != nil:

@@ -43,6 +43,7 @@ func TestRealDocker(t *testing.T) {
 	}{
 		"not permitted":              {"", "permission denied while trying to connect to the Docker daemon socket", "1", "usermod -aG docker"},
 		"not permitted, as of old":   {`{"ServerErrors":["Got permission denied while trying to connect"]}`, "", "0", "usermod -aG docker"},
+		"not permitted, on Windows":  {"", "error during connect: open //./pipe/docker_engine: Access is denied.", "1", "docker-users"},
 		"not running":                {"", "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?", "1", "DOCKER_HOST points to unix:///gone.sock"},
 		"not running, as of old":     {`{"ServerErrors":["Cannot connect to the Docker daemon"]}`, "", "0", "systemctl start docker"},
 		"no version":                 {`{}`, "", "0", "systemctl start docker"},

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -339,6 +341,15 @@ func TestLogin(t *testing.T) {
 	}
 	_, err = login("broken.example")
 	require.ErrorContains(t, err, "broken.example")
+	for registry, want := range map[string]authn.AuthConfig{"r.example:5000": {Username: "bob", Password: "s"}, "broken.example": {}} {
+		of, err := name.NewRegistry(registry)
+		require.NoError(t, err)
+		auth, err := Logins.Resolve(of)
+		require.NoError(t, err, registry)
+		got, err := authn.Authorization(t.Context(), auth)
+		require.NoError(t, err)
+		assert.Equal(t, want, *got, registry)
+	}
 
 	// Its own failure counts where the registry asks for a login, and not before.
 	answer := error(nil)

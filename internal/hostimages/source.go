@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	emptyimage "github.com/google/go-containerregistry/pkg/v1/empty"
@@ -66,7 +65,7 @@ func ownRegistry(n named) (source, error) {
 	repository, err := name.NewRepository(n.name)
 	return source{repository, []remote.Option{
 		remote.WithTransport(exact{newTransport()}),
-		remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithAuthFromKeychain(Logins),
 	}}, err
 }
 

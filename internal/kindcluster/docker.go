@@ -206,7 +206,11 @@ func outOfInotify(ctx context.Context, found []Container) error {
 		said, err := docker.Run(ctx, "exec", c.Name, "journalctl", "--boot", "--quiet", "--no-pager", "--lines=1", "--output=cat",
 			"--grep=(inotify|fsnotify).*too many open files|inotify_init")
 		if err == nil && len(bytes.TrimSpace(said)) > 0 {
-			return fmt.Errorf("node %s says %q: this machine's inotify instances are used up; %s", c.Name, bytes.TrimSpace(said), Inotify())
+			how := inotifyIn(ctx, c.Name)
+			if here := Inotify(); here != (InotifyLimits{}) {
+				how = here.String()
+			}
+			return fmt.Errorf("node %s says %q: this machine's inotify instances are used up; %s", c.Name, bytes.TrimSpace(said), how)
 		}
 	}
 	return nil

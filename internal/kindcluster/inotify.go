@@ -1,10 +1,13 @@
 package kindcluster
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+
+	"k8sbootcamp/internal/docker"
 )
 
 // Limits that several kind clusters need on one Linux host (kind's known
@@ -17,11 +20,16 @@ const (
 // InotifyLimits are the kernel's limits for one user; 0 is unknown (no Linux).
 type InotifyLimits struct{ Instances, Watches int }
 
+const (
+	instancesFile = "/proc/sys/fs/inotify/max_user_instances"
+	watchesFile   = "/proc/sys/fs/inotify/max_user_watches"
+)
+
 // Inotify reads the limits of this host.
 func Inotify() InotifyLimits {
 	return InotifyLimits{
-		Instances: readInt("/proc/sys/fs/inotify/max_user_instances"),
-		Watches:   readInt("/proc/sys/fs/inotify/max_user_watches"),
+		Instances: readInt(instancesFile),
+		Watches:   readInt(watchesFile),
 	}
 }
 
@@ -30,16 +38,21 @@ func (l InotifyLimits) Low() bool {
 	return l.Instances > 0 && l.Instances < MinInotifyInstances || l.Watches > 0 && l.Watches < MinInotifyWatches
 }
 
-// Remedy is the command that raises the limits: to what several clusters need, and
-// to twice of what there is where that was not enough.
+// Remedy is the command that raises the limits.
 func (l InotifyLimits) Remedy() string {
+	return fmt.Sprintf("`sudo sysctl %s`; to keep it, put both into /etc/sysctl.d/99-kind.conf", l.raised())
+}
+
+// raised are the limits as sysctl takes them: what several clusters need, and twice of what
+// there is where that was not enough.
+func (l InotifyLimits) raised() string {
 	enough := func(least, now int) int {
 		if now >= least {
 			return 2 * now
 		}
 		return least
 	}
-	return fmt.Sprintf("`sudo sysctl fs.inotify.max_user_instances=%d fs.inotify.max_user_watches=%d`; to keep it, put both into /etc/sysctl.d/99-kind.conf",
+	return fmt.Sprintf("fs.inotify.max_user_instances=%d fs.inotify.max_user_watches=%d",
 		enough(MinInotifyInstances, l.Instances), enough(MinInotifyWatches, l.Watches))
 }
 
@@ -58,11 +71,27 @@ func (e *InotifyError) Error() string { return fmt.Sprintf("%v\na likely cause: 
 
 func (e *InotifyError) Unwrap() error { return e.Err }
 
+// inotifyIn tells how to raise the limits of the machine that a node runs on, where this
+// one has none: Docker's virtual machine. A node may set them, for it is privileged.
+func inotifyIn(ctx context.Context, node string) string {
+	var now InotifyLimits
+	if out, err := docker.Run(ctx, "exec", node, "cat", instancesFile, watchesFile); err == nil {
+		if all := strings.Fields(string(out)); len(all) == 2 {
+			now = InotifyLimits{number(all[0]), number(all[1])}
+		}
+	}
+	return fmt.Sprintf("raise the limits of Docker's virtual machine with `docker exec %s sysctl -w %s` (until it starts anew), or take fewer clusters", node, now.raised())
+}
+
 func readInt(file string) int {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return 0
 	}
-	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return number(strings.TrimSpace(string(b)))
+}
+
+func number(text string) int {
+	n, _ := strconv.Atoi(text)
 	return n
 }

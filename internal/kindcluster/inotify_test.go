@@ -1,9 +1,12 @@
 package kindcluster
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestInotifyLow(t *testing.T) {
@@ -31,5 +34,18 @@ func TestInotifyRemedy(t *testing.T) {
 	} {
 		assert.Contains(t, limits.Remedy(), command)
 		assert.Contains(t, limits.String(), command)
+	}
+}
+
+// TestInotifyOfDocker: where Docker has a machine of its own, a node raises its limits.
+func TestInotifyOfDocker(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+":/usr/bin:/bin")
+	for script, want := range map[string]string{
+		"#!/bin/sh\n[ \"$*\" = 'exec n cat /proc/sys/fs/inotify/max_user_instances /proc/sys/fs/inotify/max_user_watches' ] && printf '128\\n1048576\\n'\n": "max_user_instances=512 fs.inotify.max_user_watches=2097152",
+		"#!/bin/sh\nexit 1\n": "max_user_instances=512 fs.inotify.max_user_watches=524288",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "docker"), []byte(script), 0o700))
+		assert.Contains(t, inotifyIn(t.Context(), "n"), "`docker exec n sysctl -w fs.inotify."+want+"`", script)
 	}
 }

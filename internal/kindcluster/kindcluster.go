@@ -19,9 +19,11 @@ import (
 	"io/fs"
 	"net"
 	"path"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -300,6 +302,9 @@ func PortTaken(port int) error {
 	if err == nil {
 		return l.Close()
 	}
+	if refusedByWindows(runtime.GOOS, err) {
+		return fmt.Errorf("%w (%w)", fs.ErrPermission, err)
+	}
 	if errors.Is(err, fs.ErrPermission) { // which Linux says before it looks for who has it
 		if c, failed := net.DialTimeout("tcp", address, time.Second); failed == nil {
 			c.Close()
@@ -307,6 +312,13 @@ func PortTaken(port int) error {
 		}
 	}
 	return err
+}
+
+// refusedByWindows tells whether Windows keeps a port for itself (WSAEACCES), which Go does
+// not take for fs.ErrPermission.
+func refusedByWindows(goos string, err error) bool {
+	const accessDenied = syscall.Errno(10013)
+	return goos == "windows" && errors.Is(err, accessDenied)
 }
 
 func (m *Manager) build(ctx context.Context, name string, config *v1alpha4.Cluster, mark string) (_ string, err error) {

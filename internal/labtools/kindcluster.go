@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"k8s.io/client-go/rest"
 
@@ -37,13 +36,11 @@ const kindclusterUsage = `usage: ./class kindcluster claim | prepare | create | 
   delete      remove $BOOTCAMP_CLUSTER if it bears $BOOTCAMP_CLAIM`
 
 // exitWith ends the process on a signal, and once its parent is gone (a killed
-// `go tool`, from source, tells its child nothing). What is half-built then, the next run
+// `go tool`, from source, tells its child nothing, nor does a killed process of Windows). What is half-built then, the next run
 // takes over: it knows it by the claim.
 func exitWith(ctx context.Context, parent int) {
 	go func() {
-		for os.Getppid() == parent && ctx.Err() == nil {
-			time.Sleep(200 * time.Millisecond)
-		}
+		awaitEnd(ctx, parent)
 		fmt.Fprintln(os.Stderr, "cancelled")
 		os.Exit(130)
 	}()

@@ -195,7 +195,7 @@ func (s *reader) class() {
 }
 
 // readsRE are commands that change nothing: what they show may be a few seconds late.
-var readsRE = regexp.MustCompile(`^(kubectl get|kubectl auth can-i|docker ps) `)
+var readsRE = regexp.MustCompile(`^(kubectl get|kubectl auth can-i|docker ps|docker exec \S+ curl) `)
 
 var devRE = regexp.MustCompile(`\b(bootcamp-|kubeconfig-|Pulumi\.)dev\b`)
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -105,6 +106,8 @@ func TestReports(t *testing.T) {
 	assert.NotContains(t, out, "wrote")
 	raw, err := os.ReadFile("r.csv")
 	require.NoError(t, err)
+	raw, marked := bytes.CutPrefix(raw, []byte("\xef\xbb\xbf"))
+	assert.True(t, marked, "Excel reads it as UTF-8")
 	rows, err := csv.NewReader(bytes.NewReader(raw)).ReadAll()
 	require.NoError(t, err)
 	assert.Equal(t, []string{"student", "stack", "chapter", "check", "points", "of", "state", "question", "hint"}, rows[0])
@@ -142,6 +145,13 @@ func TestReports(t *testing.T) {
 	code, _, errOut = tries("check", "--kubeconfig", file, "--report", filepath.Join("nowhere", "r.csv"))
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, errOut, "--report")
+
+	// What cannot be put in place is not lost.
+	require.NoError(t, os.MkdirAll(filepath.Join("taken.csv", "inside"), 0o700))
+	_, _, errOut = tries("check", "--kubeconfig", file, "--report", "taken.csv")
+	require.Regexp(t, `--report: .*; the points are in (\S+\.csv)\n`, errOut)
+	kept := regexp.MustCompile(`the points are in (\S+)`).FindStringSubmatch(errOut)[1]
+	assert.FileExists(t, kept)
 }
 
 // A spreadsheet takes no student's name for a formula.

@@ -11,6 +11,7 @@ import (
 
 	"k8sbootcamp/cmd/class/internal/kubeconfig"
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/kindcluster"
@@ -138,8 +139,8 @@ func destroy(ctx context.Context, st *stack.Stack, remove, forget bool, line *pr
 		}
 		if len(foreign) > 0 {
 			name := kindcluster.Name(st.Name)
-			r.Kept = append(r.Kept, fmt.Sprintf("kind cluster %s (%s): belongs to another stack; left alone. If nobody needs it: ./class kind delete cluster --name %s",
-				name, strings.Join(foreign, " "), name))
+			r.Kept = append(r.Kept, fmt.Sprintf("kind cluster %s (%s): belongs to another stack; left alone. If nobody needs it: %s kind delete cluster --name %s",
+				name, strings.Join(foreign, " "), shell.Here.Class(), name))
 		}
 	}
 	entry, err := kubeconfig.Read([]byte(outputs[lab.OutKubeconfig]))

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3"
 	sdkworkspace "github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/spf13/cobra"
@@ -20,6 +19,7 @@ import (
 	"k8sbootcamp/cmd/class/internal/offline"
 	"k8sbootcamp/cmd/class/internal/progress"
 	"k8sbootcamp/cmd/class/internal/pulls"
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/docker"
@@ -224,7 +224,7 @@ func (s *session) save(ctx context.Context, file string, platforms []string, for
 		file = absolute
 	}
 	fmt.Fprintf(s.say, "%s: %s, %s, the Pulumi CLI and its plugins, for %v\non each laptop, in its own folder of this project:\n  %s images load %s\n  %s\n",
-		file, printable.Megabytes(size), printable.Count(len(saver.Images), "image"), saver.Platforms, self(), shellescape.Quote(file), upWith(s.config))
+		file, printable.Megabytes(size), printable.Count(len(saver.Images), "image"), saver.Platforms, shell.Here.Class(), shell.Here.Quote(file), upWith(s.config))
 	return &imagesReport{File: file, Bytes: size}, nil
 }
 
@@ -294,9 +294,9 @@ func (s *session) load(ctx context.Context, file string) (*imagesReport, error) 
 
 // upWith is the command that makes a lab of a configuration.
 func upWith(config []string) string {
-	line := self() + " up"
+	line := shell.Here.Class() + " up"
 	for _, value := range config {
-		line += " --config " + shellescape.Quote(value)
+		line += " --config " + shell.Here.Quote(value)
 	}
 	return line
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/cmd/class/internal/workspace"
 )
@@ -36,6 +37,6 @@ exit 1
 	assert.Empty(t, s.lacking(t.Context()), "up tells")
 	assert.Empty(t, s.findings, "and it is no finding of the load")
 
-	assert.Equal(t, self()+" up", upWith(nil))
-	assert.Equal(t, self()+` up --config edition=current --config 'greeting=a; rm x'`, upWith([]string{"edition=current", "greeting=a; rm x"}))
+	assert.Equal(t, shell.Here.Class()+" up", upWith(nil))
+	assert.Equal(t, shell.Here.Class()+` up --config edition=current --config 'greeting=a; rm x'`, upWith([]string{"edition=current", "greeting=a; rm x"}))
 }

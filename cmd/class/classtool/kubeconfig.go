@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"k8sbootcamp/cmd/class/internal/kubeconfig"
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/components/lab"
 )
@@ -71,9 +71,9 @@ func showKubeconfigs(s *session, rows []row, merge bool) {
 		switch {
 		case r.Outcome != ok || r.File == "":
 		case merge:
-			fmt.Fprintf(s.out, "merged into %s; use it with: kubectl --context %s get nodes\n", r.File, shellescape.Quote(r.Outputs[lab.OutContext]))
+			fmt.Fprintf(s.out, "merged into %s; use it with: kubectl --context %s get nodes\n", r.File, shell.Here.Quote(r.Outputs[lab.OutContext]))
 		default:
-			fmt.Fprintf(s.out, "wrote %s; use it with: kubectl --kubeconfig %s get nodes\n", r.File, shellescape.Quote(r.File))
+			fmt.Fprintf(s.out, "wrote %s; use it with: kubectl --kubeconfig %s get nodes\n", r.File, shell.Here.Quote(r.File))
 		}
 	}
 }

@@ -146,6 +146,9 @@ func (t *tool) announce(listener net.Listener, dir string, registries map[string
 		fmt.Fprintln(t.out, "  this machine has none; is it on the class's network?")
 	}
 	printTable(t.out, table)
+	if hidden := mirror.Hidden(); hidden != "" {
+		fmt.Fprintln(t.out, "  "+hidden)
+	}
 	return nil
 }
 

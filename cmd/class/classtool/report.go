@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
+	"github.com/rogpeppe/go-internal/robustio"
 
 	"k8sbootcamp/internal/lesson"
 	"k8sbootcamp/internal/printable"
@@ -37,11 +38,16 @@ func writeReport(s *session, file string, rows []row) error {
 	if err != nil {
 		return err
 	}
-	whole, err := os.CreateTemp(filepath.Dir(file), ".report-*")
+	whole, err := os.CreateTemp(filepath.Dir(file), ".report-*"+filepath.Ext(file))
 	if err != nil {
 		return fmt.Errorf("--report: %w", err)
 	}
-	defer os.Remove(whole.Name()) // gone already where all went well
+	kept := false
+	defer func() {
+		if !kept {
+			os.Remove(whole.Name()) // gone already where all went well
+		}
+	}()
 	if err := reportFormat(file)(whole, rows, lang); err != nil {
 		whole.Close()
 		return fmt.Errorf("--report: %w", err)
@@ -49,8 +55,9 @@ func writeReport(s *session, file string, rows []row) error {
 	if err := whole.Close(); err != nil {
 		return fmt.Errorf("--report: %w", err)
 	}
-	if err := os.Rename(whole.Name(), file); err != nil {
-		return fmt.Errorf("--report: %w", err)
+	if err := robustio.Rename(whole.Name(), file); err != nil {
+		kept = true // on Windows a program that has the old one open is in the way
+		return fmt.Errorf("--report: %w; the points are in %s", err, whole.Name())
 	}
 	fmt.Fprintf(s.say, "wrote %s\n", file)
 	return nil
@@ -89,6 +96,9 @@ func writeJUnit(w io.Writer, rows []row, lang lesson.Lang) error {
 
 // writeCSV writes a line a student and check; who could not be asked has one line.
 func writeCSV(w io.Writer, rows []row, lang lesson.Lang) error {
+	if _, err := io.WriteString(w, "\uFEFF"); err != nil { // or Excel takes it for the system's old code page
+		return err
+	}
 	out := csv.NewWriter(w)
 	write := func(cells ...string) {
 		for i, c := range cells {

@@ -16,6 +16,7 @@ import (
 
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/components/kind"
 	"k8sbootcamp/internal/fake"
 	"k8sbootcamp/internal/kindcluster"
@@ -274,15 +275,15 @@ b        b      ok      0s    0          1 left
 c        c      failed  0s    -          -
 
 left, and not of the lab: 1 object. To remove them:
-  `+self()+` reset --roster class.csv --only b --yes
+  `+shell.Here.Class()+` reset --roster class.csv --only b --yes
 
 to ask the course's own questions:
-  `+self()+` check --only a,b,c --roster class.csv
+  `+shell.Here.Class()+` check --only a,b,c --roster class.csv
 
 c FAILED: it is not up
 
 to try again what is missing:
-  `+self()+` reset --roster class.csv --only c
+  `+shell.Here.Class()+` reset --roster class.csv --only c
 `, out)
 	out, err = end(t, context.Background(), "reset", 1, showReset, row{Stack: "dev", Outcome: ok, Reset: &wasReset{}})
 	require.NoError(t, err)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
@@ -21,6 +20,7 @@ import (
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/preflight"
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/internal/kindcluster"
@@ -145,7 +145,21 @@ func (s *session) read() (err error) {
 		Project: project.Settings, File: project.ConfigSource,
 		Stack: s.tool.stack, Roster: s.roster, Trusted: s.trusted, Only: s.only, Flags: s.config, MustBeRight: s.verb.valid,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	for _, st := range s.stacks {
+		other, err := project.Namesake(st.Name)
+		if err != nil {
+			return err
+		}
+		if other != "" {
+			s.findings = append(s.findings, config.Problem{Check: config.CheckConfig,
+				Problem: fmt.Sprintf("there is no stack %s, and a stack %s: their files would be the same ones on many systems", st.Name, other),
+				Remedy:  fmt.Sprintf("write %s as it is, or take another name", other)})
+		}
+	}
+	return nil
 }
 
 // refuse is the error of what was found so far, which it says.
@@ -229,7 +243,7 @@ func (s *session) setUp(ctx context.Context, cli *workspace.CLI) (err error) {
 				what = "which has no file of its own"
 			}
 			fmt.Fprintf(s.say, "  and for stack %s, %s: pulumi --cwd %s preview --stack %s\n",
-				st.Name, what, shellescape.Quote(project.ConfigCopy(st.Name)), st.Name)
+				st.Name, what, shell.Here.Quote(project.ConfigCopy(st.Name)), st.Name)
 		}
 	}
 	if n := len(s.stacks); n > 1 {
@@ -338,7 +352,7 @@ func (s *session) again(names []string) string {
 	if s.roster != "" && (len(names) < len(s.stacks) || len(s.only) > 0) {
 		args = append(args, "--only", strings.Join(names, ","))
 	}
-	return self() + " " + shellescape.QuoteCommand(args)
+	return shell.Here.Class() + " " + shell.Here.Quote(args...)
 }
 
 // as is how another verb is called for the same stacks.
@@ -354,7 +368,7 @@ func (s *session) as(verb string) string {
 			args = append(args, "--trust-roster")
 		}
 	})
-	return self() + " " + shellescape.QuoteCommand(args)
+	return shell.Here.Class() + " " + shell.Here.Quote(args...)
 }
 
 // call is how a verb is called for a stack.
@@ -363,8 +377,5 @@ func call(verb, stack string) string {
 	if stack != workspace.SampleStack {
 		args = append(args, "--stack", stack)
 	}
-	return self() + " " + shellescape.QuoteCommand(args)
+	return shell.Here.Class() + " " + shell.Here.Quote(args...)
 }
-
-// self is how this tool is called, in the project's folder.
-func self() string { return "./class" }

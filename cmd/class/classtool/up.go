@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/check"
@@ -216,7 +217,7 @@ func showLab(s *session, r row) {
 		}
 		fmt.Fprintln(s.out, "next:")
 		printTable(s.out, [][]string{
-			{"  " + self() + " up --roster FILE", "with --config mode=shared-student, and the same kubeContext: the students"},
+			{"  " + shell.Here.Class() + " up --roster FILE", "with --config mode=shared-student, and the same kubeContext: the students"},
 			{"  " + call("destroy", r.Stack), "removes it, once no student is left"},
 		})
 		return

@@ -21,6 +21,7 @@ import (
 
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/cmd/class/internal/stack"
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/components/lab"
@@ -550,7 +551,7 @@ b FAILED: Deployment bootcamp: no image
 c FAILED: no memory
 
 to try again what is missing:
-  `+self()+` up --config nodeImage=a:1 --roster class.csv --only b,c
+  `+shell.Here.Class()+` up --config nodeImage=a:1 --roster class.csv --only b,c
 `, out)
 }
 
@@ -563,14 +564,14 @@ func TestSummaryOfAnInterruptedRun(t *testing.T) {
 	var d document
 	require.NoError(t, json.Unmarshal([]byte(out), &d))
 	assert.Equal(t, exitInterrupted, d.ExitCode)
-	assert.Equal(t, self()+" up --json --roster r", d.Retry, "all of them need no --only")
+	assert.Equal(t, shell.Here.Class()+" up --json --roster r", d.Retry, "all of them need no --only")
 	assert.Equal(t, notStarted, d.Stacks[1].Outcome)
 }
 
 func TestOneFailureIsToldInFull(t *testing.T) {
 	out, _ := end(t, context.Background(), "up", 1, showUp, row{Stack: "dev", Outcome: failed, Cause: "short", Detail: "line 1\nline 2"})
 	assert.Contains(t, out, "dev FAILED: short\n  line 1\n  line 2\n")
-	assert.True(t, strings.HasSuffix(out, "  "+self()+" up\n"), out)
+	assert.True(t, strings.HasSuffix(out, "  "+shell.Here.Class()+" up\n"), out)
 }
 
 func TestTables(t *testing.T) {

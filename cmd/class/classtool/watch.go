@@ -82,7 +82,7 @@ func (t *tool) watch(ctx context.Context, room *classroom.Room, every time.Durat
 		room.Watch(ctx, every)
 	}()
 	show := (&plainWatch{out: t.out, lang: lang, said: map[string]string{}}).show
-	if terminal(t.out) {
+	if terminal(t.out) && escapes(t.out.(*os.File)) {
 		show = func(seats []classroom.Seat, round classroom.Round) { showScreen(t.out.(*os.File), seats, round, lang) }
 	}
 	tick := time.NewTicker(time.Second) // the table says for how long

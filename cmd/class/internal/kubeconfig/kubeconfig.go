@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rogpeppe/go-internal/robustio"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
@@ -66,7 +67,7 @@ func Write(file string, kubeconfig []byte) error {
 	if err = errors.Join(err, temp.Close()); err != nil {
 		return err
 	}
-	return os.Rename(temp.Name(), file)
+	return robustio.Rename(temp.Name(), file)
 }
 
 // Merge makes a lab's kubeconfig an entry of the user's, and returns the file: that

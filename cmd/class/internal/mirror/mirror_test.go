@@ -1150,6 +1150,33 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestReachable: of the addresses of several systems, those that a class reaches.
+func TestReachable(t *testing.T) {
+	ip := net.ParseIP
+	for system, c := range map[string]struct {
+		all     []place
+		outward string
+		want    []string
+	}{
+		"Windows": {[]place{
+			{"vEthernet (WSL (Hyper-V firewall))", ip("172.22.48.1")}, {"vEthernet (Default Switch)", ip("172.20.0.1")},
+			{"Loopback Pseudo-Interface 1", ip("127.0.0.1")}, {"VirtualBox Host-Only Network", ip("192.168.56.1")},
+			{"Ethernet 2", ip("10.8.0.2")}, {"Wi-Fi", ip("fe80::1")}, {"Wi-Fi", ip("2001:db8::5")}, {"Wi-Fi", ip("192.168.11.20")},
+		}, "192.168.11.20", []string{"192.168.11.20:5000", "10.8.0.2:5000", "[2001:db8::5]:5000"}},
+		"macOS": {[]place{
+			{"lo0", ip("127.0.0.1")}, {"bridge100", ip("192.168.64.1")}, {"utun3", ip("100.64.0.3")}, {"en0", ip("10.0.0.7")},
+		}, "100.64.0.3", []string{"10.0.0.7:5000"}}, // a VPN has the route
+		"Linux, no route": {[]place{
+			{"lo", ip("127.0.0.1")}, {"docker0", ip("172.17.0.1")}, {"br-0a1b", ip("172.18.0.1")}, {"wlp2s0", ip("192.168.0.4")},
+		}, "", []string{"192.168.0.4:5000"}},
+		"nothing": {nil, "", []string{}},
+	} {
+		assert.Equal(t, c.want, reachable(c.all, ip(c.outward), 5000), system)
+	}
+	assert.Contains(t, hidden("5.15.167.4-microsoft-standard-WSL2\n"), "networkingMode=mirrored")
+	assert.Empty(t, hidden("6.1.0-31-amd64\n"))
+}
+
 // TestLastByte: the last byte of what is on its way is held back until all of it is known
 // to be right.
 func TestLastByte(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/rogpeppe/go-internal/robustio"
 	"github.com/shirou/gopsutil/v4/disk"
 
 	"k8sbootcamp/internal/printable"
@@ -285,7 +286,7 @@ func (s *store) write(name string, content []byte) error {
 	}
 	_, err = fresh.Write(content)
 	if err = errors.Join(err, fresh.Sync(), fresh.Close()); err == nil {
-		err = os.Rename(fresh.Name(), s.path(name))
+		err = robustio.Rename(fresh.Name(), s.path(name))
 	}
 	if err != nil {
 		_ = os.Remove(fresh.Name())

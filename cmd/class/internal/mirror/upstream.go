@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"k8sbootcamp/internal/hostimages"
 	"k8sbootcamp/internal/printable"
 )
 
@@ -75,7 +76,7 @@ func newUpstream(registry, at string, login bool) (*upstream, error) {
 	u.base = base
 	keys := authn.NewMultiKeychain() // none
 	if login {
-		keys = authn.DefaultKeychain
+		keys = hostimages.Logins
 	}
 	u.puller, err = remote.NewPuller(
 		remote.WithTransport(u), remote.WithAuthFromKeychain(keys), remote.WithUserAgent("bootcamp-mirror"), remote.WithJobs(atOnce+asksAtOnce),

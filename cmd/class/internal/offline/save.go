@@ -14,12 +14,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/rogpeppe/go-internal/robustio"
 	"golang.org/x/sync/errgroup"
 
 	"k8sbootcamp/internal/docker"
@@ -64,7 +64,7 @@ func NewSaver() (*Saver, error) {
 
 // remotePuller tries again what a registry fails with, but not what it refuses.
 func remotePuller(by http.RoundTripper) (*remote.Puller, error) {
-	return remote.NewPuller(remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(by),
+	return remote.NewPuller(remote.WithAuthFromKeychain(hostimages.Logins), remote.WithTransport(by),
 		remote.WithRetryStatusCodes(http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout))
 }
 
@@ -105,7 +105,7 @@ func (s *Saver) Save(ctx context.Context, file string, force bool) (size int64, 
 	if err := errors.Join(out.Sync(), out.Close(), os.Chmod(part, 0o644)); err != nil {
 		return 0, err
 	}
-	return size, os.Rename(part, file)
+	return size, robustio.Rename(part, file)
 }
 
 func (s *Saver) write(ctx context.Context, w *writer, images []*image) error {

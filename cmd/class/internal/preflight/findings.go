@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -67,7 +68,7 @@ func (m *Machine) ports(f *findings) {
 		if len(all) > 1 {
 			f.add(CheckPort, "give each student a hostPort of their own (a roster column), or none", "hostPort %d is asked for by %s", port, strings.Join(all, ", "))
 		}
-		by, remedy := "another program", fmt.Sprintf("end that program (`ss -ltnp 'sport = :%d'` names it) or set another hostPort", port)
+		by, remedy := "another program", fmt.Sprintf("end that program (`%s` names it) or set another hostPort", listener(runtime.GOOS, port))
 		switch {
 		case lab.Own || lab.Taken == nil && lab.By == "":
 			continue
@@ -76,9 +77,23 @@ func (m *Machine) ports(f *findings) {
 			continue
 		case errors.Is(lab.Taken, fs.ErrPermission):
 			by, remedy = "nobody, but this user may not use it", "set a hostPort above 1023"
+			if runtime.GOOS == "windows" {
+				remedy = "set another hostPort, outside of what `netsh int ipv4 show excludedportrange tcp` lists"
+			}
 		}
 		f.add(CheckPort, remedy, "hostPort %d of stack %s is taken by %s (%v)", port, lab.Name, by, lab.Taken)
 	}
+}
+
+// listener is the command that names who listens on a port.
+func listener(goos string, port int) string {
+	switch goos {
+	case "windows":
+		return fmt.Sprintf("netstat -ano | findstr :%d", port)
+	case "darwin":
+		return fmt.Sprintf("lsof -nP -iTCP:%d -sTCP:LISTEN", port)
+	}
+	return fmt.Sprintf("ss -ltnp 'sport = :%d'", port)
 }
 
 const fewer = "take fewer nodes (`--config workers=0` is one) or fewer students, "
@@ -123,12 +138,15 @@ func (m *Machine) capacity(f *findings) {
 }
 
 // memory is what labs can have: what is free, or, where nobody tells, what Docker
-// has in all.
+// has, less what the nodes that run are likely to.
 func (m *Machine) memory() (bytes uint64, where string) {
-	if m.FreeMemory == unknown {
-		return m.Docker.Memory, "Docker has in all"
+	switch taken := min(m.Docker.Memory, uint64(m.KindNodes)*memoryNode); {
+	case m.FreeMemory != unknown:
+		return m.FreeMemory, "free"
+	case taken > 0:
+		return m.Docker.Memory - taken, "Docker has, beside " + printable.Count(m.KindNodes, "node") + " that run"
 	}
-	return m.FreeMemory, "free"
+	return m.Docker.Memory, "Docker has in all"
 }
 
 // Parallel is how many of the students' labs to work on at a time, 1 at least:

@@ -81,6 +81,9 @@ func TestFindings(t *testing.T) {
 		"a machine of Docker's own": {[]Lab{newLab("a", 1, 0)}, func(m *Machine) {
 			m.FreeMemory, m.FreeDisk, m.Inotify, m.Docker.Memory = unknown, unknown, kindcluster.InotifyLimits{}, gib
 		}, []string{"memory 1 new cluster of 1 node need about 1.5 GiB of memory; Docker has in all: 1.0 GiB"}},
+		"a machine of Docker's own, in which nodes run": {[]Lab{newLab("a", 4, 0)}, func(m *Machine) {
+			m.FreeMemory, m.FreeDisk, m.Inotify, m.Docker.Memory, m.KindNodes = unknown, unknown, kindcluster.InotifyLimits{}, 8*gib, 12
+		}, []string{"memory 1 new cluster of 4 nodes need about 3.0 GiB of memory; Docker has, beside 12 nodes that run: 2.0 GiB"}},
 
 		"disk that is enough": {[]Lab{newLab("a", 4, 0)}, func(m *Machine) { m.FreeDisk = 7 * gib }, nil},
 		"disk for an image, too": {[]Lab{newLab("a", 4, 0)}, func(m *Machine) {
@@ -345,4 +348,10 @@ func TestRealDocker(t *testing.T) {
 		assert.Less(t, m.FreeMemory, m.Docker.Memory)
 		assert.Positive(t, m.FreeDisk)
 	}
+}
+
+func TestListener(t *testing.T) {
+	assert.Equal(t, "ss -ltnp 'sport = :8000'", listener("linux", 8000))
+	assert.Equal(t, "lsof -nP -iTCP:8000 -sTCP:LISTEN", listener("darwin", 8000))
+	assert.Equal(t, "netstat -ano | findstr :8000", listener("windows", 8000))
 }

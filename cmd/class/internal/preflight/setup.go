@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/internal/docker"
 )
 
@@ -50,7 +51,7 @@ func (m *Machine) setup(f *findings) {
 	}
 	own := docker.GoArch(m.Docker.Architecture)
 	if wanted := architecture(s.Platform); wanted != "" && wanted != own {
-		f.add(CheckDocker, "`unset DOCKER_DEFAULT_PLATFORM`", "DOCKER_DEFAULT_PLATFORM is %q and this Docker is linux/%s: kind's nodes do not start", s.Platform, own)
+		f.add(CheckDocker, "`"+shell.Here.Unset("DOCKER_DEFAULT_PLATFORM")+"`", "DOCKER_DEFAULT_PLATFORM is %q and this Docker is linux/%s: kind's nodes do not start", s.Platform, own)
 	}
 	if s.Elsewhere != "" {
 		f.add(CheckNetwork, "run this tool where Docker runs, or use a Docker of this machine (in a dev container: Docker inside it)",

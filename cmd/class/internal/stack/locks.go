@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/disk"
@@ -100,7 +102,7 @@ func clearLocks(dir, stack, host, network string, alive func(Lock) bool) ([]Lock
 		if err := json.Unmarshal(b, &l); err != nil {
 			return cleared, fmt.Errorf("the lock %s of stack %s cannot be read: %w; if no other run is at work on the stack, remove it with `pulumi cancel --stack %s`", file, stack, err, stack)
 		}
-		if l.Host != host || network != "" || alive(l) {
+		if !sameHost(runtime.GOOS, l.Host, host) || network != "" || alive(l) {
 			return cleared, &Held{stack, l, network}
 		}
 		for _, f := range []string{file, file + ".attrs"} {
@@ -111,6 +113,16 @@ func clearLocks(dir, stack, host, network string, alive func(Lock) bool) ([]Lock
 		cleared = append(cleared, l)
 	}
 	return cleared, nil
+}
+
+// sameHost tells whether two names are one machine's. A Mac has another domain in each
+// network.
+func sameHost(goos, a, b string) bool {
+	if goos == "darwin" {
+		a, _, _ = strings.Cut(a, ".")
+		b, _, _ = strings.Cut(b, ".")
+	}
+	return a == b
 }
 
 // alive tells whether the process that took the lock still runs. A process of

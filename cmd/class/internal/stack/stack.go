@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
@@ -28,6 +27,7 @@ import (
 
 	"k8sbootcamp/cmd/class/internal/config"
 	"k8sbootcamp/cmd/class/internal/progress"
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/cmd/class/internal/workspace"
 	"k8sbootcamp/components/lab"
 	"k8sbootcamp/internal/kindcluster"
@@ -166,8 +166,8 @@ func (s *Stack) damaged() error {
 	if !whole(backup) {
 		return &Error{Cause: fmt.Sprintf("the state file %s is damaged and has no whole backup; remove it, and `class destroy --stack %s` names what is left of the lab", file, s.Name)}
 	}
-	return &Error{Cause: fmt.Sprintf("the state file %s is damaged; its backup is whole: run `cp %s %s`, then this again",
-		file, shellescape.Quote(backup), shellescape.Quote(file))}
+	return &Error{Cause: fmt.Sprintf("the state file %s is damaged; its backup is whole: run `%s`, then this again",
+		file, shell.Here.Copy(backup, file))}
 }
 
 // State reads the stack's state, which is nil where there is no such stack.

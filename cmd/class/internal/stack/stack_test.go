@@ -464,3 +464,11 @@ func TestKeepsSecrets(t *testing.T) {
 		assert.Equal(t, want, got, content)
 	}
 }
+
+// TestSameHost: a Mac's lock is its own after it has changed the network.
+func TestSameHost(t *testing.T) {
+	assert.True(t, sameHost("linux", "a.x", "a.x"))
+	assert.False(t, sameHost("linux", "a.x", "a.y"))
+	assert.True(t, sameHost("darwin", "Annas-Mac.local", "Annas-Mac.lan"))
+	assert.False(t, sameHost("darwin", "Annas-Mac.local", "Bobs-Mac.local"))
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/sdk/v3"
+	"github.com/rogpeppe/go-internal/robustio"
 )
 
 // CLI is a Pulumi command line that is new enough for the SDK in use.
@@ -148,7 +149,7 @@ func place(root string, do func(fresh string) error) error {
 	if err := do(fresh); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(bin), os.Rename(fresh, bin))
+	return errors.Join(robustio.RemoveAll(bin), robustio.Rename(fresh, bin))
 }
 
 func compile(ctx context.Context, toolsDir, fresh string) error {

@@ -12,11 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/rogpeppe/go-internal/lockedfile"
 
+	"k8sbootcamp/cmd/class/internal/shell"
 	"k8sbootcamp/internal/archive"
 )
 
@@ -161,6 +162,39 @@ func (p *Project) ConfigSource(stack string) string {
 // configuration file, where that file is not this tool's to write to.
 func (p *Project) ConfigCopy(stack string) string { return p.own("config", stack) }
 
+// Namesake is a stack whose name differs from this one's in capitals alone, if this one is
+// not there itself. File systems of macOS and Windows do not tell the two apart.
+func (p *Project) Namesake(stack string) (string, error) {
+	files, err := p.State.Stacks()
+	if err != nil {
+		return "", err
+	}
+	var there []string
+	for _, file := range files {
+		if filepath.Base(filepath.Dir(file)) == ProjectName {
+			name, _, _ := strings.Cut(filepath.Base(file), ".json")
+			there = append(there, name)
+		}
+	}
+	entries, err := os.ReadDir(p.Dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		name, ours := strings.CutPrefix(e.Name(), "Pulumi.")
+		if name, yaml := strings.CutSuffix(name, ".yaml"); ours && yaml {
+			there = append(there, name)
+		}
+	}
+	if slices.Contains(there, stack) {
+		return "", nil
+	}
+	if i := slices.IndexFunc(there, func(name string) bool { return strings.EqualFold(name, stack) }); i >= 0 {
+		return there[i], nil
+	}
+	return "", nil
+}
+
 // Kubeconfig is where a stack's kubeconfig is written to.
 func (p *Project) Kubeconfig(stack string) string {
 	return filepath.Join(p.Dir, "kubeconfig-"+stack+".yaml")
@@ -198,10 +232,10 @@ func (p *Project) Prepare() error {
 func (p *Project) Exports() []string {
 	var lines []string
 	if p.OwnState {
-		lines = append(lines, "export "+EnvBackend+"="+shellescape.Quote(p.Backend))
+		lines = append(lines, shell.Here.Set(EnvBackend, p.Backend))
 	}
 	if p.passphrase != "" {
-		lines = append(lines, "export "+EnvPassphraseFile+"="+shellescape.Quote(p.passphrase))
+		lines = append(lines, shell.Here.Set(EnvPassphraseFile, p.passphrase))
 	}
 	return lines
 }

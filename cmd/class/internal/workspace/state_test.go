@@ -107,3 +107,22 @@ func TestLeftovers(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, left)
 }
+
+// TestNamesake: a name in other capitals is another stack's, unless it is there itself.
+func TestNamesake(t *testing.T) {
+	p := &Project{Dir: t.TempDir(), State: state(t, "stacks/bootcamp/alice.json", "stacks/bootcamp/bob.json.gz", "stacks/bootcamp/Eve.json",
+		"stacks/bootcamp/eve.json", "stacks/bootcamp/carol.json.bak", "stacks/other/dave.json")}
+	write(t, filepath.Join(p.Dir, "Pulumi.yaml"), "")
+	write(t, filepath.Join(p.Dir, "Pulumi.dev.yaml"), "")
+	for stack, want := range map[string]string{
+		"alice": "", "Alice": "alice", "BOB": "bob", "eve": "", "Eve": "", "Carol": "", "Dave": "", "Dev": "dev", "dev": "", "zoe": "", "YAML": "",
+	} {
+		other, err := p.Namesake(stack)
+		require.NoError(t, err)
+		assert.Equal(t, want, other, stack)
+	}
+	p.State = "" // another backend, whose stacks are not files
+	other, err := p.Namesake("Alice")
+	require.NoError(t, err)
+	assert.Empty(t, other)
+}
