@@ -60,8 +60,7 @@ func TestBoard(t *testing.T) {
 		}
 		slices.Sort(took)
 		t.Logf("from a change to the screen: %v (median of %d), %v at most", took[len(took)/2], len(took), took[len(took)-1])
-		assert.Less(t, took[len(took)/2], 2*time.Second)
-		assert.Less(t, took[len(took)-1], 10*time.Second, "a browser may be busy once; loaded anew, or asked by the hour, is another thing")
+		assert.Less(t, took[len(took)-1], 2*time.Second)
 		assert.True(t, value[bool](p, `window.same`))
 	})
 

@@ -310,7 +310,7 @@ func TestFaultStanding(t *testing.T) {
 			out, err := s.Up()
 			took := time.Since(begin)
 			require.Error(t, err, out)
-			require.Less(t, took, 4*time.Minute, "the failing up took too long")
+			require.Less(t, took, 3*time.Minute, "the failing up took too long")
 			require.Contains(t, out, "registry.invalid/no/such:1", "the image is not named")
 			require.Regexp(t, says, out)
 			results.Remark(fault, "the failing `up` ended after %s and named the image and the reason", took.Round(time.Second))
