@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,21 +43,11 @@ func writeReport(s *session, file string, rows []row) error {
 	if err != nil {
 		return fmt.Errorf("--report: %w", err)
 	}
-	kept := false
-	defer func() {
-		if !kept {
-			os.Remove(whole.Name()) // gone already where all went well
-		}
-	}()
-	if err := reportFormat(file)(whole, rows, lang); err != nil {
-		whole.Close()
+	if err := errors.Join(reportFormat(file)(whole, rows, lang), whole.Close()); err != nil {
+		os.Remove(whole.Name())
 		return fmt.Errorf("--report: %w", err)
 	}
-	if err := whole.Close(); err != nil {
-		return fmt.Errorf("--report: %w", err)
-	}
-	if err := robustio.Rename(whole.Name(), file); err != nil {
-		kept = true // on Windows a program that has the old one open is in the way
+	if err := robustio.Rename(whole.Name(), file); err != nil { // as where a program of Windows has the old one open
 		return fmt.Errorf("--report: %w; the points are in %s", err, whole.Name())
 	}
 	fmt.Fprintf(s.say, "wrote %s\n", file)

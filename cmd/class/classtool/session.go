@@ -148,12 +148,12 @@ func (s *session) read() (err error) {
 	if err != nil {
 		return err
 	}
+	names, err := project.Stacks()
+	if err != nil {
+		return err
+	}
 	for _, st := range s.stacks {
-		other, err := project.Namesake(st.Name)
-		if err != nil {
-			return err
-		}
-		if other != "" {
+		if other := workspace.Namesake(names, st.Name); other != "" {
 			s.findings = append(s.findings, config.Problem{Check: config.CheckConfig,
 				Problem: fmt.Sprintf("there is no stack %s, and a stack %s: their files would be the same ones on many systems", st.Name, other),
 				Remedy:  fmt.Sprintf("write %s as it is, or take another name", other)})

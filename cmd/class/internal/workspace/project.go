@@ -162,37 +162,41 @@ func (p *Project) ConfigSource(stack string) string {
 // configuration file, where that file is not this tool's to write to.
 func (p *Project) ConfigCopy(stack string) string { return p.own("config", stack) }
 
-// Namesake is a stack whose name differs from this one's in capitals alone, if this one is
-// not there itself. File systems of macOS and Windows do not tell the two apart.
-func (p *Project) Namesake(stack string) (string, error) {
-	files, err := p.State.Stacks()
-	if err != nil {
-		return "", err
-	}
-	var there []string
-	for _, file := range files {
-		if filepath.Base(filepath.Dir(file)) == ProjectName {
-			name, _, _ := strings.Cut(filepath.Base(file), ".json")
-			there = append(there, name)
+// Stacks are the names of the project's stacks: those that have a state in a folder, and
+// those that have a configuration file.
+func (p *Project) Stacks() (names []string, err error) {
+	found := func(dir, before string, after ...string) error {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
-	}
-	entries, err := os.ReadDir(p.Dir)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range entries {
-		name, ours := strings.CutPrefix(e.Name(), "Pulumi.")
-		if name, yaml := strings.CutSuffix(name, ".yaml"); ours && yaml {
-			there = append(there, name)
+		for _, e := range entries {
+			for _, ending := range after {
+				name, ours := strings.CutPrefix(e.Name(), before)
+				if name, is := strings.CutSuffix(name, ending); ours && is {
+					names = append(names, name)
+				}
+			}
 		}
+		return nil
 	}
-	if slices.Contains(there, stack) {
-		return "", nil
+	if err := found(p.Dir, "Pulumi.", ".yaml"); err != nil {
+		return nil, err
 	}
-	if i := slices.IndexFunc(there, func(name string) bool { return strings.EqualFold(name, stack) }); i >= 0 {
-		return there[i], nil
+	if p.State == "" { // another backend, whose stacks are not files
+		return names, nil
 	}
-	return "", nil
+	return names, found(p.State.path("stacks", ProjectName), "", ".json", ".json.gz", ".json.zst")
+}
+
+// Namesake is a stack whose name differs from this one's in capitals alone, where this one
+// is not among the names. File systems of macOS and Windows do not tell the two apart.
+func Namesake(names []string, stack string) string {
+	i := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(name, stack) })
+	if i < 0 || slices.Contains(names, stack) {
+		return ""
+	}
+	return names[i]
 }
 
 // Kubeconfig is where a stack's kubeconfig is written to.

@@ -114,15 +114,19 @@ func TestNamesake(t *testing.T) {
 		"stacks/bootcamp/eve.json", "stacks/bootcamp/carol.json.bak", "stacks/other/dave.json")}
 	write(t, filepath.Join(p.Dir, "Pulumi.yaml"), "")
 	write(t, filepath.Join(p.Dir, "Pulumi.dev.yaml"), "")
+	names, err := p.Stacks()
+	require.NoError(t, err)
 	for stack, want := range map[string]string{
 		"alice": "", "Alice": "alice", "BOB": "bob", "eve": "", "Eve": "", "Carol": "", "Dave": "", "Dev": "dev", "dev": "", "zoe": "", "YAML": "",
 	} {
-		other, err := p.Namesake(stack)
-		require.NoError(t, err)
-		assert.Equal(t, want, other, stack)
+		assert.Equal(t, want, Namesake(names, stack), stack)
 	}
 	p.State = "" // another backend, whose stacks are not files
-	other, err := p.Namesake("Alice")
+	names, err = p.Stacks()
 	require.NoError(t, err)
-	assert.Empty(t, other)
+	assert.Equal(t, []string{"dev"}, names)
+	p.State = StateFolder(filepath.Join(t.TempDir(), "none yet"))
+	names, err = p.Stacks()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"dev"}, names)
 }
